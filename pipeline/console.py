@@ -1,0 +1,110 @@
+"""What the command line prints."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absld.params.root import Params
+from absld.records.files import read_json
+from absld.records.layout import RunKey
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pipeline.doctor import Line
+
+
+def say(text: str) -> None:
+    """A sentence."""
+    print(text, flush=True)
+
+
+def show(table: "RenderableType") -> None:
+    """A table."""
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def seconds(ran: Sequence[Mapping[str, Any]], *, done: bool) -> None:
+    """How long each stage took; that nothing ran is worth a sentence too."""
+    if not ran:
+        if done:
+            say("Nothing had to run: every stage is up to date.")
+        return
+    say("\nSeconds of each stage:")
+    for log in ran:
+        key = "" if log["key"] == "pipeline" else log["key"]
+        say(f"{log['seconds']:9.1f}  {log['stage']} {key}".rstrip())
+    say(f"{sum(log['seconds'] for log in ran):9.1f}  together")
+
+
+def results(root: Path, params: Params, stale: Collection[str]) -> None:
+    """The class-wise table, and where everything lies; nothing of it if the report is not about what is there now."""
+    from stages.contracts import EXPORT, REPORT
+
+    if stale:
+        say(f"\nStill out of date: {', '.join(stale)}; `absld repro` makes them.")
+        return
+    summary = root / REPORT.writes["summary"]
+    if summary.is_file():
+        from absld.report.terminal import class_table
+
+        say("")
+        show(class_table(read_json(summary)))
+    keys = [RunKey(method, seed) for method in params.runs.methods for seed in params.runs.seeds]
+    files = [root / EXPORT.writes["student"].format(method=key.method, seed=key.seed) for key in keys]
+    for title, paths in (("students", files), ("report", [root / REPORT.writes["summary_page"]])):
+        found = [path for path in paths if path.is_file()]
+        for path in found:
+            say(f"{title if path == found[0] else '':9} {_near(path)}")
+    say(f"{'MLflow':9} absld ui")
+
+
+def failed(said: Mapping[str, Any] | None, code: int) -> None:
+    """Why it ended without a result."""
+    import typer
+
+    if said is not None and said["code"] in (1, 2):
+        typer.echo(f"{said['stage']} failed: {said['message']}", err=True)
+    elif code > 128:
+        typer.echo("Interrupted. `absld repro` goes on where it stopped.", err=True)
+    else:
+        typer.echo("DVC ended without a result; its own words stand above.", err=True)
+
+
+def changes(changed: Mapping[str, Sequence[str]]) -> None:
+    """Stages that are out of date, with the reasons."""
+    if not changed:
+        say("Every stage is up to date.")
+        return
+    for stage, reasons in changed.items():
+        say(f"{stage}\n    " + "\n    ".join(reasons))
+    say("These differ from their last run; `absld repro` makes them and what comes after them.")
+
+
+def values(written: Any, checked: Any) -> None:
+    """Every value by its key; a fraction also as a number."""
+    for key, text, value in _leaves(written, checked):
+        number = f"  = {value:.6g}" if isinstance(text, str) and isinstance(value, float) else ""
+        say(f"{key}: {text}{number}")
+
+
+def finding(line: "Line") -> bool:
+    """One line of the doctor's; says whether all is fine."""
+    say(f"{'ok  ' if line.fine else 'warn'}  {line.text}")
+    return line.fine
+
+
+def _leaves(written: Any, checked: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for key, text in written.items():
+        if isinstance(text, Mapping):
+            yield from _leaves(text, checked[key], f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", "null" if text is None else text, checked[key]
+
+
+def _near(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,100 @@
+"""The only place that starts DVC: always as a program, never as a library, whose interface is not stable."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from absld.errors import InputError
+from absld.params.yaml_file import read_yaml
+from pipeline import processes
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def repro(
+    root: Path, stages: Sequence[str] = (), *, force: bool = False, grace: float | None = None
+) -> processes.Ended:
+    """Run `dvc repro`. Nothing that it started is left when this returns.
+
+    Raises:
+        InputError: there is no such stage.
+
+    """
+    _check_names(root, stages)
+    command = [*_dvc("repro"), *(["--force"] if force else []), *stages]
+    seconds = processes.GRACE_SECONDS if grace is None else grace
+    return processes.run(command, cwd=root, env=_environment(), grace=seconds)
+
+
+def changed(root: Path) -> dict[str, list[str]]:
+    """Stages that differ from their last run, each with the reasons. Those that come after them are not named.
+
+    Raises:
+        InputError: DVC cannot read the project; with its own words.
+
+    """
+    answer = subprocess.run([*_dvc("status"), "--json"], cwd=root, env=_environment(), capture_output=True, text=True)
+    if answer.returncode:
+        raise InputError(f"dvc status fails: {answer.stderr.strip()}")
+    return {stage: list(_reasons(entries)) for stage, entries in json.loads(answer.stdout).items()}
+
+
+def stage_names(root: Path) -> list[str]:
+    """Every name that `dvc repro` takes: a stage, or one item of its matrix (``train@absld-0``)."""
+    params = read_yaml(root / "params.yaml")
+    names = []
+    for name, stage in read_yaml(root / "dvc.yaml")["stages"].items():
+        names.append(name)
+        if matrix := stage.get("matrix"):
+            axes = [_values(params, values) for values in matrix.values()]
+            names += [f"{name}@{'-'.join(map(str, item))}" for item in itertools.product(*axes)]
+    return names
+
+
+def _check_names(root: Path, stages: Sequence[str]) -> None:
+    known = stage_names(root)
+    for stage in stages:
+        if stage not in known:
+            near = get_close_matches(stage, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(n for n in known if '@' not in n)}"
+            raise InputError(f"there is no stage {stage!r}: {hint}")
+
+
+def _values(params: Any, values: Any) -> list[Any]:
+    """The values of an axis: a list, or ``${runs.seeds}``."""
+    if not isinstance(values, str):
+        return list(values)
+    node = params
+    for key in values.removeprefix("${").removesuffix("}").split("."):
+        node = node[key]
+    return list(node)
+
+
+def _reasons(entries: Sequence[Any]) -> list[str]:
+    """``[{"changed deps": {"params.yaml": {"x": "modified"}}}]`` as ``params.yaml: x modified``."""
+    reasons = []
+    for entry in entries:
+        if isinstance(entry, str):
+            reasons.append(entry)
+            continue
+        for files in entry.values():
+            for path, what in files.items():
+                said = what if isinstance(what, str) else ", ".join(f"{key} {how}" for key, how in what.items())
+                reasons.append(f"{path} {said}" if isinstance(what, str) else f"{path}: {said}")
+    return reasons
+
+
+def _dvc(command: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", command]
+
+
+def _environment() -> dict[str, str]:
+    """Stages are started as `python`: it must be the one that runs now, though its environment is not activated."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,102 @@
+"""Complete configurations to begin with, and writing params.yaml without losing anybody's work."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from absld.errors import InputError
+from absld.params.load import check
+from absld.params.root import Params
+from absld.params.yaml_file import read_yaml
+from absld.records.files import replacing, write_text
+from absld.watch.git import git
+from pipeline.settings import edited
+
+FOLDER = Path(__file__).parent / "profiles"
+SCHEMA = "$schema=pipeline/params.schema.json"
+
+
+def names() -> list[str]:
+    """The profiles there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def text_of(name: str) -> str:
+    """A profile as it would stand in params.yaml.
+
+    Raises:
+        InputError: there is no such profile; with the nearest one.
+
+    """
+    if name not in names():
+        near = get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+        raise InputError(f"there is no profile {name!r}: {hint}")
+    return re.sub(r"\$schema=\S+", SCHEMA, (FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), count=1)
+
+
+def about(name: str) -> str:
+    """The first comment of a profile that is meant for people."""
+    comments = [line.lstrip("# ") for line in text_of(name).splitlines() if line.startswith("#")]
+    return next((line for line in comments if "$schema" not in line), "")
+
+
+def use(root: Path, name: str, *, force: bool = False) -> Path | None:
+    """Write a profile to params.yaml. Returns the copy of the old one, if it had to be kept.
+
+    Raises:
+        InputError: there is no such profile; or params.yaml would be lost and `force` is off.
+
+    """
+    text, path = text_of(name), root / "params.yaml"
+    if not force and text != path.read_text(encoding="utf-8") and not is_kept_elsewhere(root):
+        raise InputError(
+            "params.yaml has been changed and is not committed: commit it, or keep a copy with "
+            f"`absld profile use {name} --force`"
+        )
+    _, kept = configure(root, profile=name)
+    return kept
+
+
+def configure(root: Path, profile: str | None = None, assignments: Sequence[str] = ()) -> tuple[Params, Path | None]:
+    """Check params.yaml as it would be with a profile and `KEY=VALUE`s, and only then write it.
+
+    A params.yaml that would be lost by a profile is kept as params.yaml.kept-<n>; that path is returned.
+
+    Raises:
+        InputError: something in it is wrong. Nothing has been written.
+
+    """
+    path = root / "params.yaml"
+    if profile is None and not assignments:
+        return check(read_yaml(path), path), None
+    old = path.read_text(encoding="utf-8")
+    new = edited(old if profile is None else text_of(profile), assignments)
+    if new == old:
+        return check(read_yaml(path), path), None
+    with replacing(path) as part:
+        part.write_text(new, encoding="utf-8", newline="\n")
+        params = check(read_yaml(part), path)
+        kept = None if profile is None or is_kept_elsewhere(root) else _keep(path, old)
+    return params, kept
+
+
+def is_kept_elsewhere(root: Path) -> bool:
+    """Whether params.yaml can be had again: it is committed as it is, or equal to a profile."""
+    path = root / "params.yaml"
+    if path.read_text(encoding="utf-8") in map(text_of, names()):
+        return True
+    committed = git(root, "rev-parse", "--verify", "--quiet", "HEAD:./params.yaml")
+    return committed is not None and committed == git(root, "hash-object", "params.yaml")
+
+
+def _keep(path: Path, text: str) -> Path:
+    taken = [
+        int(name)
+        for copy in path.parent.glob("params.yaml.kept-*")
+        if (name := copy.name.rpartition("-")[2]).isdecimal()
+    ]
+    copy = path.with_name(f"params.yaml.kept-{max(taken, default=0) + 1}")
+    write_text(copy, text)
+    return copy

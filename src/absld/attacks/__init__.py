@@ -1,0 +1,1 @@
+"""Adversarial examples: the walk that trains, and the attacks that measure."""

@@ -1,0 +1,70 @@
+"""What each training image meets anew in every epoch, as tensor code on the device the images live on.
+
+An image is padded with zeros, a random crop of the old size is taken, and it is mirrored with probability 1/2: at a
+padding of 4 that makes 9·9·2 = 162 variants of it. All draws of an epoch are made at once, so nothing waits in between.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from absld.params.train import Augmentation
+from absld.shapes import Flags, Images, Labels, Offsets, PlanarPixels
+
+
+class Variants(NamedTuple):
+    """Which variant of each image is taken."""
+
+    top: Offsets
+    """First row of the crop, in the padded image: 0 to 2·padding."""
+    left: Offsets
+    """First column of the crop."""
+    mirrored: Flags
+
+
+def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> Variants:
+    """Draw a variant for each of `count` images, all equally likely, on the generator's device."""
+    offsets, device = 2 * augmentation.crop_padding + 1, generator.device
+    top, left = torch.randint(offsets, (2, count), generator=generator, device=device)
+    heads = torch.randint(2, (count,), generator=generator, device=device).bool()
+    return Variants(top, left, heads & augmentation.horizontal_flip)
+
+
+def vary(x: PlanarPixels, variants: Variants, padding: int) -> PlanarPixels:
+    """Take the given variant of each image: one gather for the whole batch."""
+    height, width = x.shape[2:]
+    wide = width + 2 * padding
+    rows = variants.top[:, None] + torch.arange(height, device=x.device)
+    across = torch.arange(width, device=x.device)
+    columns = variants.left[:, None] + torch.where(variants.mirrored[:, None], width - 1 - across, across)
+    places = (rows[:, :, None] * wide + columns[:, None, :]).flatten(1)
+    padded = F.pad(x, (padding,) * 4).flatten(2)
+    return padded.gather(2, places[:, None, :].expand(-1, x.shape[1], -1)).view_as(x)
+
+
+def batches(
+    x: PlanarPixels, y: Labels, batch_size: int, augmentation: Augmentation, generator: torch.Generator
+) -> Iterator[tuple[Images, Labels]]:
+    """One epoch: every image once, in random order and in a random variant; the last batch may be smaller.
+
+    Args:
+        x: the training images, uint8, channels first, on the device that they are trained on.
+        y: their labels, on the same device.
+        batch_size: images in a batch.
+        augmentation: what is done to them.
+        generator: where all draws come from; best on the images' device, but any will do.
+
+    """
+    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
+    variants = Variants(*(drawn.to(x.device) for drawn in draw(len(x), augmentation, generator)))
+    for start in range(0, len(x), batch_size):
+        rows = order[start : start + batch_size]
+        chosen = Variants(*(drawn[start : start + batch_size] for drawn in variants))
+        yield _floats(vary(x[rows], chosen, augmentation.crop_padding)), y[rows]
+
+
+def _floats(x: Tensor) -> Images:
+    return x.to(torch.float32).div(255)

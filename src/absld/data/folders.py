@@ -1,0 +1,81 @@
+"""What lies in an image folder, ROOT/train/<class>/* and ROOT/test/<class>/*: names and counts, no pixels."""
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from absld.errors import InputError
+
+PARTS = ("train", "test")
+LAYOUT = "an image folder has ROOT/train/<class>/* and ROOT/test/<class>/*"
+
+
+class Listing(NamedTuple):
+    """The images of a folder."""
+
+    root: Path
+    classes: list[str]
+    """The names of the class folders, sorted; the same in both parts."""
+    files: Mapping[str, list[list[Path]]]
+    """Part (train, test) to the images of each class, sorted by name."""
+
+
+def listing_of(root: Path) -> Listing:
+    """List the images; hidden files and folders are ignored.
+
+    Raises:
+        InputError: a folder is missing; there are fewer than two classes; a class lies in one part only, has no
+            image, or has folders inside.
+
+    """
+    if not root.is_dir():
+        raise InputError(f"data.root: there is no folder {root}; {LAYOUT}")
+    names = {part: _class_names(root / part) for part in PARTS}
+    for part, other in (PARTS, PARTS[::-1]):
+        if alone := sorted(set(names[part]) - set(names[other])):
+            raise InputError(f"data.root: {root / part} has classes that {other} lacks: {', '.join(alone)}")
+    classes = names["train"]
+    if len(classes) < 2:
+        raise InputError(f"data.root: {root / 'train'} has {len(classes)} class folders; at least 2 are needed")
+    return Listing(root, classes, {part: [_images(root / part / name) for name in classes] for part in PARTS})
+
+
+def _class_names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise InputError(f"data.root: there is no folder {folder}; {LAYOUT}")
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if inner := [entry for entry in entries if entry.is_dir()]:
+        raise InputError(f"data.root: {inner[0]} is a folder inside a class folder; {LAYOUT}")
+    if not entries:
+        raise InputError(f"data.root: the class folder {folder} has no images; add some or remove it in both parts")
+    return entries
+
+
+def digest(listing: Listing) -> str:
+    """The sha256 over each image's relative path, size in bytes and sha256, in the order of the paths.
+
+    It changes when an image is added, removed, renamed or altered, and with nothing else.
+    """
+    paths = {
+        path.relative_to(listing.root).as_posix(): path
+        for part in listing.files.values()
+        for images in part
+        for path in images
+    }
+    order = sorted(paths)
+    whole = hashlib.sha256()
+    with ThreadPoolExecutor() as pool:
+        for line in pool.map(_fingerprint, order, (paths[name] for name in order), chunksize=256):
+            whole.update(line)
+    return whole.hexdigest()
+
+
+def _fingerprint(name: str, path: Path) -> bytes:
+    content = path.read_bytes()
+    return f"{name}\0{len(content)}\0{hashlib.sha256(content).hexdigest()}\n".encode()

@@ -1,0 +1,23 @@
+"""Losses per example, in nats: one value per example, reduced by whoever calls."""
+
+import torch.nn.functional as F
+
+from absld.shapes import Labels, Logits, PerSample, Probs
+
+
+def cross_entropy(z: Logits, y: Labels) -> PerSample:
+    """−log softmax(z)[y], per example."""
+    return F.cross_entropy(z, y, reduction="none")
+
+
+def kl(p: Probs, z: Logits) -> PerSample:
+    """KL(p ‖ softmax(z)), summed over the classes, per example. The first argument is the target.
+
+    A target probability of exactly 0 contributes 0. The gradient flows through both arguments unless `p` is detached.
+    """
+    return F.kl_div(z.log_softmax(-1), p, reduction="none").sum(-1)
+
+
+def soften(z: Logits, tau: PerSample) -> Probs:
+    """softmax(z / τ), with a temperature per example: below 1 sharpens, above 1 smoothens."""
+    return (z / tau[:, None]).softmax(-1)

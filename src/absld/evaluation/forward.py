@@ -1,0 +1,91 @@
+"""The network as it is judged, and as it is attacked: evaluation mode, float32, in pieces where memory is short."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from absld.evaluation.folded import folded
+from absld.networks.frozen import frozen_view
+from absld.networks.zoo import Classifier
+from absld.shapes import Images, Logits
+
+T = TypeVar("T")
+GRADIENT_COST = 3
+"""A pass with an input gradient takes about as long as three without."""
+
+
+class Forward(nn.Module):
+    """A network in evaluation mode, without parameter gradients. Called, it is the fast form that attacks work on."""
+
+    def __init__(self, network: nn.Module, on_work: Callable[[int], None] = lambda images: None) -> None:
+        """`on_work` is told of each pass: its number of images, three times as many where a gradient is wanted."""
+        super().__init__()
+        self.network = frozen_view(network)
+        self.fast = folded(frozen_view(network))
+        self.eval()
+        self.on_work = on_work
+        self.pieces = 1
+        tensors = chain(network.parameters(), network.buffers())
+        self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+        ours = isinstance(network, Classifier)
+        # on two cores a pass with gradient takes a third less time so; another's network may count on the usual layout
+        self.layout = torch.channels_last if ours and self.device.type == "cpu" else torch.contiguous_format
+        self.fast.to(memory_format=self.layout)
+
+    @torch.no_grad()
+    def judge(self, x: Images) -> Logits:
+        """The network's own logits, BatchNorm and all: what a verdict rests on."""
+        self.on_work(len(x))
+        return torch.cat([self.network(piece) for piece in x.chunk(self.pieces)])
+
+    def forward(self, x: Images) -> Logits:
+        """The same to rounding, for the attacks."""
+        gradient = x.requires_grad and torch.is_grad_enabled()
+        self.on_work(len(x) * (GRADIENT_COST if gradient else 1))
+        x = x.contiguous(memory_format=self.layout)
+        if self.pieces == 1:
+            return self.fast(x)  # type: ignore[no-any-return]
+        return torch.cat([self._piece(piece, gradient) for piece in x.chunk(self.pieces)])
+
+    def _piece(self, x: Images, gradient: bool) -> Logits:
+        # recomputed for the gradient: otherwise the activations of all pieces would fill the memory together
+        z: Logits = (
+            checkpoint(self.fast, x, use_reentrant=False, preserve_rng_state=False) if gradient else self.fast(x)
+        )
+        return z
+
+    def with_room(self, work: Callable[[], T], images: int) -> T:
+        """Do `work` on a batch of `images`; if memory runs out, do it again with passes in twice as many pieces."""
+        while True:
+            try:
+                return work()
+            except torch.cuda.OutOfMemoryError:
+                if self.pieces >= images:
+                    raise
+            self.pieces *= 2
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def float32() -> Iterator[None]:
+    """No TF32, no search for the fastest kernel: the same float32 numbers each time."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's global generators start at `seed` inside, and are afterwards what they were before."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

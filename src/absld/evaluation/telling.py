@@ -1,0 +1,53 @@
+"""How far the evaluation is, for whoever wants to know."""
+
+import time
+from collections.abc import Callable
+
+OnProgress = Callable[[str, int, int], None]
+"""What is going on, how much is done, how much there is: in hundredths of the work."""
+
+EVERY = 0.2
+"""Seconds between two messages, at least."""
+HUNDRED = 100
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+class Telling:
+    """Adds up work. How much a chunk needs is only estimated, so it counts as done when it is, not before."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self._total = self._done = self._within = self._share = 0
+        self._text = ""
+        self._found: dict[str, tuple[int, int]] = {}
+        self._told = float("-inf")
+
+    def plan(self, images: int) -> None:
+        """So much more is to be done."""
+        self._total += images
+
+    def begin(self, attack: str, images: int) -> None:
+        """A chunk of `attack` begins, about so much work."""
+        self._text, self._share, self._within = attack, images, 0
+
+    def work(self, images: int) -> None:
+        """The network looked at so many images."""
+        self._within = min(self._within + images, self._share)
+        if time.monotonic() - self._told >= EVERY:
+            self._tell()
+
+    def end(self, right: int, images: int) -> None:
+        """The chunk is done, and so many of its images are classified correctly."""
+        known = self._found.get(self._text, (0, 0))
+        self._found[self._text] = (known[0] + right, known[1] + images)
+        self._done, self._share, self._within = self._done + self._share, 0, 0
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        found = "  ".join(f"{key} {right / images:.1%}" for key, (right, images) in self._found.items())
+        done = HUNDRED * (self._done + self._within) // self._total
+        self._on_progress(f"{self._text}:  {found}", done, HUNDRED)

@@ -1,0 +1,1 @@
+"""The training methods: one file each, the paper's equation on top and the same symbols below."""

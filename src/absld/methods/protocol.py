@@ -1,0 +1,105 @@
+"""What a method is: a state, a step on a batch, and what an epoch does to the state.
+
+    state = method.init(classes)
+    step  = method.step(nets, batch, state)           for each batch: a loss, and what was seen of each example
+    state = method.next_state(state, evidence)        after each epoch: pure, same inputs, same state
+
+The loop (absld.training.fit) owns everything else: data, optimiser, validation, checkpoints.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import nn
+
+from absld.divergences import cross_entropy
+from absld.shapes import Counts, Images, Labels, Logits, PerClass, PerSample, Scalar
+
+
+class Batch(NamedTuple):
+    """Augmented training images and their labels."""
+
+    x: Images
+    y: Labels
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a step."""
+
+    student: nn.Module
+    """In training mode: every forward updates the BatchNorm statistics."""
+    frozen: Callable[[Images], Logits]
+    """The same student as it is attacked: evaluation mode, no parameter gradients, nothing is updated."""
+    teacher: Callable[[Images], Logits] | None
+    """Evaluation mode, no parameter gradients; None where a method needs none."""
+
+
+class Step(NamedTuple):
+    """What a batch gave."""
+
+    loss: Scalar
+    """What is minimised."""
+    seen: Mapping[str, PerSample]
+    """Named, detached, per example. The loop sums each class by class: no synchronisation with the device."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one epoch showed."""
+
+    epoch: int
+    """Counted from 1."""
+    decay: float
+    """Product of the schedule's factors up to the end of this epoch: the learning rate's of the next one."""
+    count: Counts
+    """Training images of each class that were seen."""
+    total: Mapping[str, PerClass]
+    """Sum over the epoch of each quantity in `Step.seen`, class by class."""
+
+    def mean(self, name: str) -> PerClass:
+        """Mean of a quantity over the examples of each class; 0 for a class without examples."""
+        return self.total[name] / self.count.clamp(min=1)
+
+
+State = Mapping[str, PerClass]
+"""A method's memory, by name, a value per class: checkpointed, logged and shown as it is. A value, never changed."""
+
+
+class Method(Protocol):
+    """A way to train."""
+
+    def init(self, classes: int) -> State:
+        """The state before the first epoch, on the CPU. The loop moves it to the student's device."""
+        ...
+
+    def step(self, nets: Networks, batch: Batch, state: State) -> Step:
+        """The loss of a batch."""
+        ...
+
+    def next_state(self, state: State, evidence: Evidence) -> State:
+        """The state for the next epoch."""
+        ...
+
+
+class Stateless:
+    """The memory of a method that has none."""
+
+    def init(self, classes: int) -> State:
+        """Nothing to remember."""
+        del classes
+        return {}
+
+    def next_state(self, state: State, evidence: Evidence) -> State:
+        """Nothing to learn from an epoch."""
+        del evidence
+        return state
+
+
+def risks(z_adv: Logits, z_clean: Logits, y: Labels) -> dict[str, PerSample]:
+    """Cross-entropy of each example, adversarial and clean: the error risks of the paper's Eq. 6 and Figure 5."""
+    return {
+        "risk_adv": cross_entropy(z_adv.detach(), y),
+        "risk_clean": cross_entropy(z_clean.detach(), y),
+    }

@@ -1,0 +1,34 @@
+"""RSLAD, robust soft label adversarial distillation (Zi, Zhao, Ma, Jiang: ICCV 2021, arXiv 2108.07969).
+
+    min_θ  α·KL(t(x) ‖ s(x'))  +  (1−α)·KL(t(x) ‖ s(x))      t, s = softmax of teacher and student
+    x'  =  argmax_{‖x'−x‖∞ ≤ ε}  KL(t(x) ‖ s(x'))
+
+No label is used. The published mean over batch and 10 classes is `kl_scale` 0.1 times the mean KL.
+"""
+
+import torch
+
+from absld.attacks.linf_walk import LinfWalk
+from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
+from absld.methods.soft_labels import distil
+from absld.params import methods as settings
+
+
+class Rslad(Stateless):
+    """Distil the robust teacher's clean predictions into clean and adversarial images."""
+
+    def __init__(self, block: settings.Rslad) -> None:
+        self.block = block
+        self.walk = LinfWalk.of(block.attack)
+
+    def step(self, nets: Networks, batch: Batch, state: State) -> Step:
+        """One teacher forward; attack, adv and clean forward of the student."""
+        del state
+        assert nets.teacher is not None
+        x, y = batch
+        with torch.no_grad():
+            p = nets.teacher(x).softmax(-1)
+        loss, z_adv, z_clean = distil(
+            nets, x, p, p, walk=self.walk, alpha=self.block.alpha, kl_scale=self.block.kl_scale
+        )
+        return Step(loss.mean(), risks(z_adv, z_clean, y))

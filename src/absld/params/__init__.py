@@ -1,0 +1,1 @@
+"""The parameters, typed. Nothing here imports torch: the command line stays fast."""

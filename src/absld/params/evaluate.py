@@ -1,0 +1,56 @@
+"""The attacks that a trained student is measured with (docs/evaluation.md)."""
+
+from absld.params.attacks import Start
+from absld.params.base import Count, PixelDistance, Positive, Section, Seed
+
+
+class _Attack(Section):
+    n: Count | None
+    """Attack only this many test images, the first of each class in turn; null: all."""
+
+
+class Fgsm(_Attack):
+    """One step of length eps (Goodfellow et al. 2015)."""
+
+    start: Start
+
+
+class Pgd(_Attack):
+    """The L∞ walk on the cross-entropy; its last point counts (Madry et al. 2018)."""
+
+    steps: Count
+    step: PixelDistance
+    start: Start
+
+
+class Cw(Pgd):
+    """The L∞ walk on the margin loss of Carlini and Wagner (2017)."""
+
+    kappa: Positive
+    """Confidence beyond which a margin no longer counts."""
+
+
+class AutoAttack(_Attack):
+    """AutoAttack, standard version: APGD-CE, APGD-T, FAB-T, Square (Croce and Hein 2020)."""
+
+
+class Attacks(Section):
+    """null leaves an attack out. Clean images are always measured."""
+
+    fgsm: Fgsm | None
+    pgd: Pgd | None
+    cw: Cw | None
+    aa: AutoAttack | None
+
+
+class Evaluate(Section):
+    """The evaluation on the test split."""
+
+    eps: PixelDistance
+    """Radius of the L∞ ball for all attacks, on pixels in [0, 1]."""
+    seed: Seed
+    chunk: Count
+    """Images attacked together. It decides which random numbers an image meets, so it is part of the result."""
+    keep: Count
+    """Adversarial examples of each attack that are kept to test the exported file."""
+    attacks: Attacks

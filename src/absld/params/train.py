@@ -1,0 +1,33 @@
+"""What is common to the training of all methods."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from absld.params.attacks import Walk
+from absld.params.base import Count, Section
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Augmentation(Section):
+    """What each training image meets anew in every epoch."""
+
+    crop_padding: Annotated[int, Field(ge=0, le=64)]
+    """Pixels of zeros around the image, of which a random crop of the old size is taken; 0: no crop."""
+    horizontal_flip: bool
+    """Mirror each image with probability 1/2: not for digits."""
+
+
+class Train(Section):
+    """The training loop."""
+
+    device: Device
+    """auto: the first GPU, else the CPU."""
+    max_epochs: Count | None
+    """Cut every method short, for a try; null: as long as its block says."""
+    augmentation: Augmentation
+    select_on: Literal["validation", "test"]
+    """Which images choose the best epoch. test repeats the papers and is recorded: its numbers are too good."""
+    validation: Walk
+    """The attack after every epoch whose average + worst class accuracy chooses the best one."""

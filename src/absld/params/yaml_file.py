@@ -1,0 +1,52 @@
+"""YAML, read one way everywhere: ruamel's YAML 1.2, in which 2e-4 is a number and `on` is a word."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from absld.errors import InputError
+
+
+class Place(NamedTuple):
+    """A position in a file, counted from 1 as editors do."""
+
+    line: int
+    column: int
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a file, keeping comments and positions.
+
+    Raises:
+        InputError: there is no such file, it is empty, or it is not YAML; with the line.
+
+    """
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise InputError(f"{where}: {error.problem or 'not YAML'}") from None
+    if document is None:
+        raise InputError(f"{path}: the file is empty; `absld profile use digits` writes one")
+    return document
+
+
+def place_of(document: Any, keys: Sequence[str | int]) -> Place:
+    """Where a key stands; where it is missing, the innermost block that would hold it.
+
+    Parts of `keys` that do not exist in the document (pydantic names the tag of a union) are passed over.
+    """
+    place, node = Place(1, 1), document
+    for key in keys:
+        known = getattr(getattr(node, "lc", None), "data", None) or {}
+        if key not in known or (hasattr(node, "keys") and key not in node):
+            continue
+        line, column = known[key][:2]
+        place, node = Place(line + 1, column + 1), node[key]
+    return place

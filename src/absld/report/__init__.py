@@ -1,0 +1,1 @@
+"""What all runs show together: numbers for machines, tables and figures for people."""

@@ -1,0 +1,127 @@
+"""What happened while training, epoch by epoch: one line per method or class, a band over the seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+
+from absld.report.inputs import Run
+from absld.report.palette import Style
+
+LINE = 1.15
+"""Height of a line of text, of its font's size."""
+
+
+class Curve(NamedTuple):
+    """One quantity over the epochs: the mean over the seeds and their range."""
+
+    epochs: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class End(NamedTuple):
+    """A label beside the end of a line."""
+
+    epoch: float
+    value: float
+    text: str
+    colour: str
+
+
+Series = dict[int, float]
+"""Epoch to value, of one seed."""
+
+
+def series(run: Run, quantity: str) -> dict[str, Series]:
+    """A quantity of one run by class (or under the empty name); nothing if it was not recorded."""
+    found: dict[str, Series] = {}
+    for row in run.history:
+        if row.quantity == quantity:
+            found.setdefault(row.class_name, {})[row.epoch] = row.value
+    return found
+
+
+def over_seeds(seeds: Sequence[Series]) -> Curve:
+    """The curve of the epochs that all seeds have."""
+    epochs = sorted(set(seeds[0]).intersection(*seeds[1:]))
+    values = [[seed[epoch] for seed in seeds] for epoch in epochs]
+    return Curve(epochs, [sum(each) / len(each) for each in values], [*map(min, values)], [*map(max, values)])
+
+
+def by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each method, in their order."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.key.method, []).append(run)
+    return found
+
+
+def draw(axes: Axes, curve: Curve, style: Style | str, *, thin: bool = False, dashed: bool = False) -> End:
+    """Draw a curve in a method's style or in a plain colour; return where its label belongs, without text."""
+    colour = style if isinstance(style, str) else style.colour
+    marker = "" if isinstance(style, str) else style.marker
+    if curve.low != curve.high:
+        axes.fill_between(curve.epochs, curve.low, curve.high, color=colour, alpha=0.14, linewidth=0)
+    axes.plot(
+        curve.epochs,
+        curve.mean,
+        color=colour,
+        linewidth=1.0 if thin else 1.6,
+        linestyle=(0, (3, 1.5)) if dashed else "-",
+        marker=marker,
+        markersize=4,
+        markevery=max(len(curve.epochs) // 8, 1),
+    )
+    return End(curve.epochs[-1], curve.mean[-1], "", colour)
+
+
+def panel_height(labels: int) -> float:
+    """Inches that a panel needs so that so many labels fit beside it, with its title and its axis."""
+    return max(3.3, 0.9 + labels * 8 * LINE / 72)
+
+
+def label(axes: Axes, ends: Sequence[End], size: float = 8) -> None:
+    """Write the ends' texts beside the lines, moved apart where they would touch. The limits must be set before."""
+    if not ends:
+        return
+    axes.set_xlim(right=max(end.epoch for end in ends))
+    low, high = axes.get_ylim()
+    height = axes.bbox.height / axes.figure.dpi
+    gap = (high - low) * size * LINE / 72 / height
+    ordered = sorted(ends, key=lambda end: end.value)
+    for end, place in zip(ordered, apart([end.value for end in ordered], gap, low, high), strict=True):
+        axes.annotate(
+            end.text,
+            (end.epoch, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=end.colour,
+            fontsize=size,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The rising `values`, moved as little as it takes (least squares) to be `gap` apart between the bounds.
+
+    What is left after taking `gap` off for each place must only rise: neighbours that fall are pooled to their mean.
+    """
+    pools: list[tuple[float, int]] = []
+    for index, value in enumerate(values):
+        mean, count = value - index * gap, 1
+        while pools and pools[-1][0] > mean:
+            other, many = pools.pop()
+            mean, count = (mean * count + other * many) / (count + many), count + many
+        pools.append((mean, count))
+    highest = max(high - (len(values) - 1) * gap, low)
+    level = [min(max(mean, low), highest) for mean, count in pools for _ in range(count)]
+    return [place + index * gap for index, place in enumerate(level)]
+
+
+def extremes(curves: Mapping[str, Curve], most: int) -> list[str]:
+    """The names to label: all, or where there are more than `most` the few that end lowest and highest."""
+    ordered = sorted(curves, key=lambda name: curves[name].mean[-1])
+    return ordered if len(ordered) <= most else [*ordered[:3], *ordered[-3:]]

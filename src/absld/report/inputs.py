@@ -1,0 +1,101 @@
+"""Reading the runs that a report is about, and refusing those that cannot stand in one table."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absld.errors import InputError
+from absld.records.files import read_json
+from absld.records.history import Row, read_history
+from absld.records.layout import RunKey
+
+
+class RunFiles(NamedTuple):
+    """Where the files of one run lie."""
+
+    history: Path
+    state: Path
+    evaluation: Path
+    card: Path
+
+
+MADE_BY = RunFiles(*map(Path, ("train", "train", "evaluate", "export")))
+"""The stage that makes each of them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one seed, as its stages left it."""
+
+    key: RunKey
+    history: Sequence[Row]
+    state: Mapping[str, Any]
+    """train/state.json"""
+    evaluation: Mapping[str, Any]
+    """evaluation/evaluation.json"""
+    card: Mapping[str, Any]
+    """export/card.json"""
+
+
+def read_run(key: RunKey, files: RunFiles) -> Run:
+    """Read one run. A file that is missing or broken raises InputError with the command that makes it."""
+    for path, stage in zip(files, MADE_BY, strict=True):
+        if not path.is_file():
+            raise InputError(f"{path} is missing: {_how_to_make(key, str(stage))}")
+    return Run(
+        key=key,
+        history=_read_history(key, files.history),
+        state=_read_json(key, files.state, "train"),
+        evaluation=_read_json(key, files.evaluation, "evaluate"),
+        card=_read_json(key, files.card, "export"),
+    )
+
+
+def check_agreement(runs: Sequence[Run]) -> None:
+    """Raise InputError unless all runs were measured in the same way on the same images."""
+    reference = runs[0]
+    for run in runs[1:]:
+        for name, value in _conditions(run).items():
+            wanted = _conditions(reference)[name]
+            if value != wanted:
+                raise InputError(
+                    f"{run.key} was measured with {name} {json.dumps(value)}, {reference.key} with "
+                    f"{json.dumps(wanted)}: they cannot stand in one table. Make them again with `absld repro`"
+                )
+
+
+def settings_of(block: Mapping[str, Any]) -> dict[str, Any]:
+    """How an attack was set, without what AutoAttack's parts found, which evaluation.json has in the same place."""
+    return {name: value for name, value in block["settings"].items() if name != "parts"}
+
+
+def _conditions(run: Run) -> dict[str, Any]:
+    measured = run.evaluation["attacks"]
+    return {
+        "student": run.card["student"]["architecture"],
+        "dataset": run.evaluation["dataset"],
+        "classes": run.evaluation["classes"],
+        "threat_model": run.evaluation["threat_model"],
+        "attacks": {attack: {"n": of["n"], "settings": settings_of(of)} for attack, of in measured.items()},
+    }
+
+
+def _how_to_make(key: RunKey, stage: str) -> str:
+    return f"run `absld repro`, or this step alone: `python -m stages.{stage} {key.method} {key.seed}`"
+
+
+def _read_json(key: RunKey, path: Path, stage: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = read_json(path)
+    except ValueError:
+        raise InputError(f"{path} is no JSON: {_how_to_make(key, stage)}") from None
+    return content
+
+
+def _read_history(key: RunKey, path: Path) -> list[Row]:
+    try:
+        return read_history(path)
+    except (ValueError, StopIteration):
+        raise InputError(f"{path} is no history of epochs: {_how_to_make(key, 'train')}") from None

@@ -1,0 +1,70 @@
+"""reports/summary.md: the tables for a terminal, a merge request, a wiki."""
+
+import html
+import re
+from collections.abc import Sequence
+
+from absld.report.drawing import Picture
+from absld.report.headline import headline
+from absld.report.summary import Summary
+from absld.report.tables import (
+    Cell,
+    Table,
+    attacks_table,
+    class_table,
+    epochs_table,
+    failed_checks,
+    results_table,
+    runs_table,
+)
+from absld.report.wording import strongest
+
+
+def markdown(summary: Summary, pictures: Sequence[Picture]) -> str:
+    """The whole file. Figures are linked, relative to reports/."""
+    told = headline(summary)
+    attack = strongest(summary)
+    parts = [
+        f"# {escape(told.sentence)}",
+        "\n".join(f"* {escape(detail)}" for detail in told.details),
+        *(f"> **Not passed.** {escape(check)}" for check in failed_checks(summary)),
+        "## Results",
+        table_text(results_table(summary)),
+        "## Class by class",
+        table_text(class_table(summary, attack)),
+        *(f"![{escape(of.title)}](figures/{of.name}.svg)\n\n{escape(of.caption)}" for of in pictures),
+        "## How it was measured",
+        table_text(attacks_table(summary)),
+        table_text(epochs_table(summary)),
+        table_text(runs_table(summary)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table_text(table: Table) -> str:
+    """A table in pipes, its caption below. Groups become a first column, named in their first row."""
+    grouped = any(group.title for group in table.groups)
+    names = ["Attack", table.corner] if grouped else [table.corner]
+    words = [cell.words for cell in table.groups[0].lines[0].cells]
+    head = [*names, *table.columns]
+    rule = [":--"] * len(names) + [":--" if word else "--:" for word in words]
+    rows = [head, rule]
+    for group in table.groups:
+        for place, line in enumerate(group.lines):
+            names = [group.title if place == 0 else "", line.head] if grouped else [line.head]
+            rows.append([*map(escape, names), *map(_cell_text, line.cells)])
+    lines = ["| " + " | ".join(row) + " |" for row in [[*map(escape, head)], *rows[1:]]]
+    return "\n".join(lines) + f"\n\n{escape(table.caption)}"
+
+
+def escape(text: str) -> str:
+    """The text without any markup: names of classes come from folders."""
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", html.escape(text.replace("\n", " "), quote=False))
+
+
+def _cell_text(cell: Cell) -> str:
+    text = f"**{escape(cell.text)}**" if cell.best else escape(cell.text)
+    if not cell.note:
+        return text
+    note = escape(cell.note)
+    return f"{text} {note}" if note.startswith("±") else f"{text} ({note})"

@@ -1,0 +1,248 @@
+"""The report's tables, still without markup: the Markdown file and the page write the same cells."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from absld.report.summary import MOST_SIDE_BY_SIDE, Accuracy, OverSeeds, Summary, measured
+from absld.report.wording import (
+    DASH,
+    MEASURES,
+    attack_label,
+    attack_settings,
+    images,
+    method_label,
+    number,
+    percent,
+    points,
+    spread,
+    spread_explained,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry."""
+
+    text: str
+    note: str = ""
+    """Smaller, behind the text: a spread, an interval."""
+    best: bool = False
+    """Written bold."""
+    words: bool = False
+    """Set to the left, as words are; numbers are set to the right."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row."""
+
+    head: str
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under a heading of their own; without a title just rows."""
+
+    title: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption."""
+
+    name: str
+    caption: str
+    corner: str
+    """Over the rows' heads."""
+    columns: Sequence[str]
+    groups: Sequence[Group]
+
+
+def results_table(summary: Summary) -> Table:
+    """Average, worst, overall and nsd of every method under every attack, as in the paper's tables."""
+    measures = shown_measures(summary)
+    baseline = summary["baseline"]
+    compared = baseline is not None and len(summary["methods"]) > 1
+    columns = [MEASURES[measure] for measure in measures]
+    if compared:
+        columns.append(f"{MEASURES[summary['tail']]} against {method_label(str(baseline))}")
+    groups = []
+    for attack, of in summary["attacks"].items():
+        rows = {name: by_attack[attack] for name, by_attack in summary["methods"].items()}
+        best = {measure: best_methods(rows, measure) for measure in measures}
+        lines = []
+        for name, accuracy in rows.items():
+            cells = [_cell(measure, measured(accuracy, measure), name in best[measure]) for measure in measures]
+            if compared:
+                cells.append(_difference(summary, name, attack))
+            lines.append(Line(method_label(name) + (" (baseline)" if name == baseline else ""), cells))
+        groups.append(Group(f"{attack_label(attack, of['settings'])}, {images(of['n'])}", lines))
+    tail, eps = MEASURES[summary["tail"]].lower(), summary["threat_model"]["eps_text"]
+    caption = (
+        f"Accuracy in percent on the test images of {summary['dataset']}, L∞ eps {eps}, best epoch; "
+        f"{spread_explained(summary)}. Overall is (average + {tail}) / 2; "
+        "NSD is the standard deviation over the classes divided by their mean: lower is fairer. "
+    )
+    bold = "Bold: the best of each column, attack by attack." if len(summary["methods"]) > 1 else ""
+    return Table("results", (caption + bold).strip(), "Method", columns, groups)
+
+
+def class_table(summary: Summary, attack: str) -> Table:
+    """Class by class under one attack, methods side by side, with the differences to the baseline.
+
+    More classes than fit on a page are sorted, the hardest first, and stand below the rows for all classes.
+    """
+    order = sorted(summary["methods"], key=lambda name: name != summary["baseline"])
+    accuracies = {name: summary["methods"][name][attack] for name in order}
+    gaps = {name: of[attack] for name, of in summary["differences"].items()}
+    classes = classes_in_order(summary, attack)
+    single = [_across(name, _of_class(accuracies, name), _of_class(gaps, name)) for name in classes]
+    whole = [
+        _across(MEASURES[measure], _of_all(accuracies, measure), _of_all(gaps, measure))
+        for measure in ("average", summary["tail"], "overall")
+    ]
+    many = len(classes) > MOST_SIDE_BY_SIDE
+    return Table(
+        f"classes-{attack}",
+        _class_caption(summary, attack, many),
+        "Class",
+        [method_label(name) for name in order],
+        [Group("", whole), Group("", single)] if many else [Group("", single), Group("", whole)],
+    )
+
+
+def _of_class(accuracies: Mapping[str, Accuracy], name: str) -> dict[str, OverSeeds]:
+    return {method: accuracy["per_class"][name] for method, accuracy in accuracies.items()}
+
+
+def _of_all(accuracies: Mapping[str, Accuracy], measure: str) -> dict[str, OverSeeds]:
+    return {method: measured(accuracy, measure) for method, accuracy in accuracies.items()}
+
+
+def _across(head: str, accuracies: Mapping[str, OverSeeds], gaps: Mapping[str, OverSeeds]) -> Line:
+    """One row: every method's accuracy, beside it the difference to the baseline."""
+    shown = {method: percent(of["mean"]) for method, of in accuracies.items()}
+    beside = {method: points(of["mean"]) for method, of in gaps.items()}
+    best = best_of(shown, highest=True)
+    return Line(head, [Cell(text, beside.get(method, ""), method in best) for method, text in shown.items()])
+
+
+def classes_in_order(summary: Summary, attack: str) -> list[str]:
+    """The classes as the data set has them; very many from the hardest to the easiest, over all methods."""
+    classes = summary["classes"]
+    if len(classes) <= MOST_SIDE_BY_SIDE:
+        return classes
+    accuracies = [of[attack]["per_class"] for of in summary["methods"].values()]
+    return sorted(classes, key=lambda name: sum(of[name]["mean"] or 0.0 for of in accuracies))
+
+
+def _class_caption(summary: Summary, attack: str, many: bool) -> str:
+    of, seeds = summary["attacks"][attack], summary["seeds"]
+    over = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    caption = (
+        f"{attack_label(attack, of['settings'])}, L∞ eps {summary['threat_model']['eps_text']}, {images(of['n'])}: "
+        f"accuracy by class in percent, {over}."
+    )
+    if summary["differences"]:
+        caption += f" Beside it the difference to {method_label(str(summary['baseline']))}, in percentage points."
+    if len(summary["methods"]) > 1:
+        caption += " Bold: the best method of each row."
+    return f"{caption} The hardest classes come first." if many else caption
+
+
+def attacks_table(summary: Summary) -> Table:
+    """How each attack was set."""
+    lines = [
+        Line(
+            attack_label(attack, of["settings"]),
+            [Cell(f"{of['n']:,}"), Cell(attack_settings(of["settings"]), words=True)],
+        )
+        for attack, of in summary["attacks"].items()
+    ]
+    caption = f"The attacks, all within L∞ eps {summary['threat_model']['eps_text']} of pixels in [0, 1]."
+    return Table("attacks", caption, "Attack", ["Test images", "Settings"], [Group("", lines)])
+
+
+def epochs_table(summary: Summary) -> Table:
+    """The best epoch against the last: what overfitting costs."""
+    lines = []
+    measures = ("average", summary["tail"])
+    for method in summary["methods"]:
+        for epoch, source in (("best", summary["methods"]), ("last", summary["last"])):
+            of = [source[method][attack] for attack in summary["last"][method]]
+            cells = [_cell(measure, measured(accuracy, measure), False) for accuracy in of for measure in measures]
+            lines.append(Line(f"{method_label(method)}, {epoch} epoch", cells))
+    labels = [
+        attack_label(attack, summary["attacks"][attack]["settings"]) for attack in next(iter(summary["last"].values()))
+    ]
+    columns = [f"{label}, {MEASURES[measure].lower()}" for label in labels for measure in measures]
+    caption = f"The epoch that was chosen against the last one, in percent; {spread_explained(summary)}."
+    return Table("epochs", caption, "Method", columns, [Group("", lines)])
+
+
+def runs_table(summary: Summary) -> Table:
+    """Every run: which epoch was chosen, what its evaluation's checks said, which file it became."""
+    lines = []
+    for run, of in summary["runs"].items():
+        file, parity = of["file"], of["parity"]
+        cells = [
+            Cell(f"{of['best_epoch']} of {of['epochs']}"),
+            Cell(_checked(of["checks"]), words=True),
+            Cell(f"{file['bytes'] / 1e6:.2f}"),
+            Cell(f"{parity['max_difference']:.0e}"),
+            Cell(file["sha256"][:12], words=True),
+        ]
+        lines.append(Line(run, cells))
+    columns = ["Best epoch", "Checks", "student.onnx, MB", "Logits differ by", "sha256, first 12"]
+    caption = (
+        "Every run and the file it became. The logits are compared with the network that was attacked, on clean and on "
+        "adversarial images; no label differs beyond rounding, or there would be no file."
+    )
+    return Table("runs", caption, "Run", columns, [Group("", lines)])
+
+
+def shown_measures(summary: Summary) -> list[str]:
+    """The measures that tables have room for: `worst10` instead of `worst` where there are many classes."""
+    return ["average", summary["tail"], "overall", "nsd"]
+
+
+def best_methods(rows: Mapping[str, Accuracy], measure: str) -> set[str]:
+    """The methods that are best as printed: what looks the same is equally bold."""
+    shown = {name: number(measure, measured(accuracy, measure)["mean"]) for name, accuracy in rows.items()}
+    return best_of(shown, highest=measure != "nsd")
+
+
+def best_of(shown: Mapping[str, str], *, highest: bool) -> set[str]:
+    """The keys of the highest (lowest) printed numbers; none where there is nothing to compare."""
+    numbers = {name: float(text) for name, text in shown.items() if text != DASH}
+    if len(numbers) < 2:
+        return set()
+    top = (max if highest else min)(numbers.values())
+    return {name for name, value in numbers.items() if value == top}
+
+
+def failed_checks(summary: Summary) -> Iterable[str]:
+    """A sentence for each check that a run did not pass."""
+    for run, of in summary["runs"].items():
+        for name, check in of["checks"].items():
+            if not check["passed"]:
+                yield f"{run}: {name.replace('_', ' ')}: {check['detail']}"
+
+
+def _cell(measure: str, of: OverSeeds, best: bool) -> Cell:
+    return Cell(number(measure, of["mean"]), spread(measure, of), best)
+
+
+def _difference(summary: Summary, method: str, attack: str) -> Cell:
+    if method == summary["baseline"]:
+        return Cell(DASH)
+    of = measured(summary["differences"][method][attack], summary["tail"])
+    return Cell(points(of["mean"]), spread(summary["tail"], of))
+
+
+def _checked(checks: Mapping[str, Any]) -> str:
+    failed = [name.replace("_", " ") for name, check in checks.items() if not check["passed"]]
+    return f"not passed: {', '.join(failed)}" if failed else f"{len(checks)} passed"

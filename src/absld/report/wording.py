@@ -1,0 +1,135 @@
+"""How methods, attacks and numbers are written: the same in every table, figure and sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from absld.records.numbers import number_text
+from absld.report.summary import OverSeeds, Summary
+
+METHODS = {
+    "natural": "Natural",
+    "adaad": "AdaAD",
+    "fair_ard": "Fair-ARD",
+    "fair_rslad": "Fair-RSLAD",
+    "sat_ssd": "SAT, same smoothness",
+    "sat_dsd": "SAT, different smoothness",
+    "absld_adv": "ABSLD, adv only",
+    "absld_product": "ABSLD, product",
+}
+"""Methods that are not written in capitals."""
+ATTACKS = {
+    "clean": "Clean images",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "cw": "CW",
+    "aa": "AutoAttack",
+    "apgd_ce": "APGD-CE",
+    "apgd_t": "APGD-T",
+    "fab_t": "FAB-T",
+    "square": "Square",
+}
+STRONGEST = ("aa", "cw", "pgd", "fgsm", "clean")
+"""From the attack that says most about robustness to the one that says least."""
+PHRASES = {
+    "kappa": "kappa {:g}",
+    "version": "{} version",
+    "targets": "{} target classes",
+    "implementation": "{}",
+    "seed": "seed {}",
+    "chunk": "chunks of {} images",
+}
+"""The settings that are said after the steps."""
+MEASURES = {
+    "average": "Average",
+    "worst": "Worst class",
+    "worst10": "Worst tenth",
+    "overall": "Overall",
+    "nsd": "NSD",
+}
+DASH = "–"
+MINUS = "−"
+
+
+def method_label(method: str) -> str:
+    """A method's name as papers print it."""
+    return METHODS.get(method, method.upper())
+
+
+def short_name(name: str) -> str:
+    """A class's name where there is little room: long ones lose their middle, as their ends differ most often."""
+    return name if len(name) <= 16 else f"{name[:7]}…{name[-7:]}"
+
+
+def attack_label(attack: str, settings: Mapping[str, Any]) -> str:
+    """An attack's name, with the number of its steps if it has several: PGD-20."""
+    name, steps = ATTACKS.get(attack, attack), settings.get("steps", 1)
+    return f"{name}-{steps}" if steps > 1 else name
+
+
+def attack_settings(settings: Mapping[str, Any]) -> str:
+    """How an attack was set, as a phrase: "20 steps of 2/255, uniform start, seed 0"."""
+    parts = []
+    if "steps" in settings:
+        steps = settings["steps"]
+        parts.append(f"{steps} step{'s' if steps > 1 else ''} of {number_text(settings['step'])}")
+    if "start" in settings:
+        parts.append("starts at the image" if settings["start"] == "none" else f"{settings['start']} start")
+    parts += [phrase.format(settings[name]) for name, phrase in PHRASES.items() if name in settings]
+    return ", ".join(parts) or DASH
+
+
+def strongest(summary: Summary) -> str:
+    """The attack that decides: AutoAttack where it was run."""
+    return next(attack for attack in (*STRONGEST, *summary["attacks"]) if attack in summary["attacks"])
+
+
+def images(n: int) -> str:
+    """How many test images an attack met: n = 10,000."""
+    return f"n = {n:,}"
+
+
+def percent(fraction: float | None) -> str:
+    """One decimal, without the sign %: the table says it once."""
+    return DASH if fraction is None else f"{100 * fraction:.1f}"
+
+
+def points(difference: float | None) -> str:
+    """A difference in percentage points, always with its sign; 0.0 has none."""
+    if difference is None:
+        return DASH
+    text = f"{abs(100 * difference):.1f}"
+    if text == "0.0":
+        return text
+    return f"{'+' if difference > 0 else MINUS}{text}"
+
+
+def number(measure: str, value: float | None) -> str:
+    """A measure's value: percent, but for nsd, which is a ratio."""
+    if measure == "nsd":
+        return DASH if value is None else f"{value:.3f}"
+    return percent(value)
+
+
+def spread(measure: str, of: OverSeeds) -> str:
+    """What stands beside a mean: ± the standard deviation of several seeds, or the interval of one."""
+    if of["std"] is not None:
+        return f"± {number(measure, of['std'])}"
+    if of["low"] is not None and of["n"] == 1 and len(of["values"]) == 1:
+        return f"{number(measure, of['low'])}{DASH}{number(measure, of['high'])}"
+    return ""
+
+
+def spread_explained(summary: Summary) -> str:
+    """What the number beside a mean is, for a caption."""
+    seeds = len(summary["seeds"])
+    if seeds > 1:
+        return f"mean ± sample standard deviation over {seeds} seeds"
+    return f"seed {summary['seeds'][0]} with its 95 % interval over the test images"
+
+
+def whiskers_explained(summary: Summary) -> str:
+    """What the band or whisker around a mean is, for a caption."""
+    seeds = len(summary["seeds"])
+    if seeds > 1:
+        return f"mean of {seeds} seeds, from the lowest to the highest"
+    return f"seed {summary['seeds'][0]}, 95 % interval over the test images (Wilson for classes, else bootstrap)"

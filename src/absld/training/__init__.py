@@ -1,0 +1,1 @@
+"""The loop that all methods train in."""

@@ -1,0 +1,49 @@
+"""How robust the student is after an epoch, class by class: this chooses the best epoch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from absld.attacks.linf_walk import LinfWalk, Net, end_of
+from absld.divergences import cross_entropy
+from absld.seeds import stream
+from absld.shapes import Labels, PerClass, PerSample
+from absld.training.task import Task
+
+CHUNK = 512
+
+
+def class_sum(values: PerSample, y: Labels, classes: int) -> PerClass:
+    """Σ of `values` per class. A class absent from the batch gets 0, and keeps its place."""
+    return values.new_zeros(classes).index_add_(0, y, values)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Accuracies in [0, 1] per class, by attack: `clean` and `pgd`."""
+
+    accuracy: Mapping[str, PerClass]
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """What selection maximises: average + worst class under attack; equal ones are told apart by clean average."""
+        clean, pgd = self.accuracy["clean"], self.accuracy["pgd"]
+        return float(pgd.mean() + pgd.min()), float(clean.mean())
+
+
+def validate(net: Net, task: Task, epoch: int) -> Validation:
+    """Measure `net`, which is in evaluation mode, on the validation images. The attack's noise depends on the epoch."""
+    classes = len(task.classes)
+    walk = LinfWalk.of(task.validation)
+    right = {name: torch.zeros(classes, dtype=torch.float64, device=task.device) for name in ("clean", "pgd")}
+    torch.manual_seed(stream(task.seed, "validation", epoch))
+    for start in range(0, len(task.y_validation), CHUNK):
+        x, y = task.x_validation[start : start + CHUNK], task.y_validation[start : start + CHUNK]
+        points = {"clean": x, "pgd": end_of(walk(net, x, lambda _, z, y=y: cross_entropy(z, y)))}  # type: ignore[misc]
+        for name, point in points.items():
+            with torch.no_grad():
+                hit = (net(point).argmax(1) == y).double()
+            right[name] += class_sum(hit, y, classes)
+    count = class_sum(torch.ones_like(task.y_validation, dtype=torch.float64), task.y_validation, classes)
+    return Validation({name: hits / count for name, hits in right.items()})

@@ -1,0 +1,19 @@
+"""Write down which code the stages execute that are the same for all methods."""
+
+from absld.records.files import write_text
+from stages.code import listing
+from stages.contracts import ALL, CODE_OF_STAGES
+from stages.opening import Opened, code_of, declared, main, resolved, teachers_method
+
+
+def work(stage: Opened) -> None:
+    """One file for each stage."""
+    contracts = {contract.name: contract for contract in ALL}
+    for name, path in stage.writes.items():
+        method = teachers_method(stage.params) if name == "fetch_teacher" else None
+        values = resolved(stage.params, declared(contracts[name], {}))
+        write_text(path, listing(code_of(stage.root, name, method), values))
+
+
+if __name__ == "__main__":
+    main(CODE_OF_STAGES, work)

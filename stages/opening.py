@@ -1,0 +1,236 @@
+"""How every stage begins and ends: it is handed the files and parameters that it declares, and nothing else.
+
+    def work(stage: Opened) -> None: ...
+
+    if __name__ == "__main__":
+        main(EVALUATE, work)
+
+What happened is written to logs/<key>/<stage>.json, which is no out: times, commit, host.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import BaseModel
+
+from absld.errors import InputError
+from absld.methods.registry import module_of
+from absld.params.agreement import chosen_method
+from absld.params.load import load
+from absld.params.root import Params
+from absld.params.teacher import TeacherTrained
+from absld.records.files import digest, sha256_of, write_json
+from absld.records.layout import RunKey
+from stages.closure import closure
+from stages.contracts import Stage
+
+FAILURE = Path(".absld/failure.json")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A stage with its axes filled in."""
+
+    stage: Stage
+    root: Path
+    axes: Mapping[str, str]
+    params: Params
+    """Holds the declared sections only: another one is an AttributeError."""
+    reads: Mapping[str, Path]
+    writes: Mapping[str, Path]
+
+    @property
+    def run(self) -> RunKey:
+        """Which run this is; for the stages of the matrix."""
+        return RunKey(self.axes["method"], int(self.axes["seed"]))
+
+    @property
+    def key(self) -> str:
+        """The run's key, else the axes; `pipeline` for a stage without axes."""
+        if set(self.axes) == {"method", "seed"}:
+            return str(self.run)
+        return "-".join(self.axes.values()) or "pipeline"
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The declared parameters as plain values: fractions are numbers here."""
+        return resolved(self.params, declared(self.stage, self.axes))
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The sha256 of every source file that this stage executes."""
+        return code_of(self.root, self.stage.name, self.axes.get("method") or teachers_method(self.params))
+
+    @property
+    def code_sha256(self) -> str:
+        """All of the code in one hash."""
+        return digest(self.code)
+
+    @property
+    def params_sha256(self) -> str:
+        """All of the declared parameters in one hash."""
+        return digest(self.resolved)
+
+    @property
+    def fingerprint(self) -> str:
+        """What this result is the result of: parameters, files that are read, code."""
+        inputs = {name: sha256_of(path) for name, path in self.reads.items() if name != "code" and path.is_file()}
+        return digest([self.stage.name, dict(self.axes), self.resolved, inputs, self.code])
+
+    @property
+    def scratch(self) -> Path:
+        """Where unfinished work is kept. Another parameter, input or code has another folder."""
+        return self.root / ".absld" / "scratch" / f"{self.stage.name}-{self.key}-{self.fingerprint[:16]}"
+
+
+def open_stage(stage: Stage, root: Path, **axes: str) -> Opened:
+    """Check params.yaml whole, and hand out what the stage declares.
+
+    Raises:
+        InputError: params.yaml is wrong, or a file that is read is missing.
+
+    """
+    params = load(root / "params.yaml")
+    reads = {name: root / path.format(**axes) for name, path in stage.reads.items()}
+    writes = {name: root / path.format(**axes) for name, path in stage.writes.items()}
+    if "method" in axes and axes["method"] not in type(params.methods).model_fields:
+        raise InputError(f"{axes['method']!r} is no method: known are {', '.join(type(params.methods).model_fields)}")
+    return Opened(stage, root, axes, restricted(params, declared(stage, axes)), reads, writes)
+
+
+def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
+    """Run a stage as a program: `python -m stages.NAME [METHOD [SEED]]`. Exit code 2: the input is wrong."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    started, clock = datetime.now(UTC), time.perf_counter()
+    code, message, key = 1, "", "pipeline"
+    try:
+        opened = open_stage(stage, Path.cwd(), **_axes(stage))
+        key = opened.key
+        _files_exist(opened)
+        work(opened)
+        code = 0
+        if opened.scratch.exists():
+            shutil.rmtree(opened.scratch)
+    except InputError as error:
+        code, message = 2, str(error)
+        print(f"{stage.name}: {message}", file=sys.stderr)
+    except KeyboardInterrupt:
+        code, message = 130, "interrupted"
+    except SystemExit as error:
+        code, message = int(error.code or 0), "terminated"
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        _log(stage, key, started, time.perf_counter() - clock, code)
+        if code:
+            write_json(FAILURE, {"stage": stage.name, "key": key, "code": code, "message": message})
+    sys.exit(code)
+
+
+def declared(stage: Stage, axes: Mapping[str, str]) -> list[str]:
+    """The dotted keys of params.yaml that the stage may see."""
+    return [key.format(**axes) for key in stage.params]
+
+
+def resolved(params: Params, keys: list[str]) -> dict[str, Any]:
+    """The values under `keys` as plain JSON values."""
+    found = {}
+    for key in keys:
+        value: Any = params
+        for part in key.split("."):
+            value = getattr(value, part)
+        found[key] = value.model_dump() if isinstance(value, BaseModel) else value
+    return found
+
+
+def restricted(params: Params, keys: list[str]) -> Params:
+    """The same parameters with nothing but `keys` in them."""
+    only: Params = _only(params, [key.split(".") for key in keys])
+    return only
+
+
+def _only(section: Any, paths: list[list[str]]) -> Any:
+    wanted: dict[str, list[list[str]]] = {}
+    for first, *rest in paths:
+        wanted.setdefault(first, []).append(rest)
+    values = {
+        name: value if [] in rests else _only(value, rests)
+        for name, rests in wanted.items()
+        for value in [getattr(section, name)]
+    }
+    return type(section).model_construct(**values)
+
+
+def code_of(root: Path, stage: str, method: str | None) -> dict[str, str]:
+    """The sha256 of every source file that a stage executes; with a method, also the method's."""
+    return closure(root, f"stages.{stage}", *([module_of(method)] if method else []))
+
+
+def teachers_method(params: Params) -> str | None:
+    """The method that trains the teacher, if this stage trains it."""
+    teacher = getattr(params, "teacher", None)
+    return chosen_method(teacher) if isinstance(teacher, TeacherTrained) else None
+
+
+def _axes(stage: Stage) -> dict[str, str]:
+    given = sys.argv[1:]
+    if len(given) != len(stage.axes):
+        usage = " ".join(axis.upper() for axis in stage.axes)
+        raise InputError(f"usage: python -m stages.{stage.name} {usage}".rstrip())
+    if "seed" in stage.axes and not given[stage.axes.index("seed")].isdecimal():
+        raise InputError(f"{given[-1]!r} is no seed: give a whole number from 0")
+    return dict(zip(stage.axes, given, strict=True))
+
+
+def _files_exist(opened: Opened) -> None:
+    for name, path in opened.reads.items():
+        if name != "code" and not path.exists():
+            shown = path.relative_to(opened.root)
+            raise InputError(f"{shown} is missing; the stages before this one make it: `dvc repro {opened.stage.name}`")
+
+
+def _log(stage: Stage, key: str, started: datetime, seconds: float, code: int) -> None:
+    torch = sys.modules.get("torch")
+    cuda = torch is not None and torch.cuda.is_available()
+    write_json(
+        Path("logs") / key / f"{stage.name}.json",
+        {
+            "stage": stage.name,
+            "key": key,
+            "exit_code": code,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 2),
+            "commit": _git("rev-parse", "HEAD"),
+            "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+            "host": socket.gethostname(),
+            "device": torch.cuda.get_device_name() if torch is not None and cuda else "cpu",
+            "cpus": os.cpu_count(),
+            "python": sys.version.split()[0],
+            "torch": torch.__version__ if torch is not None else None,
+        },
+    )
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def read_failure() -> dict[str, Any] | None:
+    """What the stage that failed last said."""
+    return json.loads(FAILURE.read_text()) if FAILURE.exists() else None

@@ -1,0 +1,374 @@
+"""Every method against its equation, written slowly, and through one battery."""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from absld.attacks.linf_walk import LinfWalk
+from absld.divergences import cross_entropy, kl, soften
+from absld.methods.absld import Absld, update_temperature
+from absld.methods.protocol import Batch, Evidence, Networks
+from absld.methods.registry import METHODS, make
+from absld.methods.rslad import Rslad
+from absld.methods.trades import Trades
+from absld.networks.frozen import frozen_view
+from absld.networks.zoo import Spec, build
+from absld.params.load import load
+
+PARAMS = load(Path(__file__).parents[1] / "pipeline/profiles/cifar10.yaml")
+DIGITS = load(Path(__file__).parents[1] / "params.yaml")
+CLASSES = 4
+
+
+def network(seed: int, classes: int = CLASSES) -> nn.Module:
+    torch.manual_seed(seed)
+    return build(Spec("tiny_resnet", classes, 1, 8, None)).train()
+
+
+def networks(student: nn.Module, teacher: nn.Module | None = None) -> Networks:
+    return Networks(student, frozen_view(student), None if teacher is None else frozen_view(teacher))
+
+
+def batch(n: int = 6) -> Batch:
+    generator = torch.Generator().manual_seed(5)
+    return Batch(torch.rand(n, 1, 8, 8, generator=generator), torch.arange(n) % CLASSES)
+
+
+def with_(block: Any, **changes: Any) -> Any:
+    return block.model_copy(update=changes)
+
+
+# --- divergences ---------------------------------------------------------------------------------------------------
+
+
+def naive_kl(p: Tensor, z: Tensor) -> list[float]:
+    """Σ_j p_j (log p_j − log q_j), in plain Python, q = softmax(z)."""
+    values = []
+    for row, logits in zip(p.tolist(), z.tolist(), strict=True):
+        top = max(logits)
+        normaliser = top + math.log(sum(math.exp(value - top) for value in logits))
+        values.append(
+            sum(q * (math.log(q) - (value - normaliser)) for q, value in zip(row, logits, strict=True) if q > 0)
+        )
+    return values
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(2, 7))
+@settings(max_examples=30, deadline=None)
+def test_kl_is_the_sum_over_classes(seed: int, n: int, classes: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    z_t, z = torch.randn(2, n, classes, generator=generator, dtype=torch.float64) * 3
+    p = z_t.softmax(-1)
+    assert kl(p, z).tolist() == pytest.approx(naive_kl(p, z), abs=1e-12)
+    assert kl(z.softmax(-1), z).abs().max() < 1e-12
+
+
+def test_kl_of_a_one_hot_target_is_the_cross_entropy() -> None:
+    z, y = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    one_hot = torch.nn.functional.one_hot(y, 4).float()
+    torch.testing.assert_close(kl(one_hot, z), cross_entropy(z, y))
+
+
+def test_a_lower_temperature_sharpens_and_1_changes_nothing() -> None:
+    z = torch.tensor([[1.0, 2.0, 4.0]])
+    top = [soften(z, torch.tensor([tau])).max().item() for tau in (0.5, 1.0, 5.0)]
+    assert top[0] > top[1] > top[2]
+    assert torch.equal(soften(z, torch.ones(1)), z.softmax(-1))
+
+
+def test_soften_leaves_the_logits_alone() -> None:
+    z = torch.randn(3, 4)
+    before = z.clone()
+    soften(z, torch.tensor([0.5, 2.0, 3.0]))
+    assert torch.equal(z, before)
+
+
+def test_t02_the_published_means_are_the_scale_0_1() -> None:
+    """Mean over batch and 10 classes = 0.1 of the mean KL; over 100 classes and times 10 the same."""
+    for classes, factor in ((10, 1.0), (100, 10.0)):
+        p, z = torch.randn(8, classes).softmax(-1), torch.randn(8, classes)
+        elements = p * (p.log() - z.log_softmax(-1))
+        torch.testing.assert_close(factor * elements.mean(), 0.1 * kl(p, z).mean())
+
+
+# --- TRADES --------------------------------------------------------------------------------------------------------
+
+
+def plain_walk(net: nn.Module, x: Tensor, p: Tensor, walk: LinfWalk) -> Tensor:
+    """The walk on KL(p ‖ softmax(z)) in plain steps; the start draws one normal tensor."""
+    x_adv = x + 0.001 * torch.randn_like(x)
+    for _ in range(walk.steps):
+        x_adv = x_adv.detach().requires_grad_()
+        loss = (p * (p.log() - net(x_adv).log_softmax(-1))).sum()
+        gradient = torch.autograd.grad(loss, x_adv)[0]
+        x_adv = x_adv + walk.step * gradient.sign()
+        x_adv = torch.clamp(torch.min(torch.max(x_adv, x - walk.eps), x + walk.eps), 0, 1)
+    return x_adv.detach()
+
+
+def gradients(loss: Tensor, net: nn.Module) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(net.parameters())))
+
+
+def test_trades_is_its_equation() -> None:
+    block, (x, y), student = PARAMS.methods.trades, batch(), network(1)
+    reference = copy.deepcopy(student)
+    torch.manual_seed(9)
+    step = Trades(block).step(networks(student), Batch(x, y), {})
+    mine = gradients(step.loss, student)
+
+    torch.manual_seed(9)
+    reference.eval()
+    p = reference(x).softmax(-1).detach()
+    x_adv = plain_walk(reference, x, p, LinfWalk.of(block.attack))
+    reference.train()
+    z, z_adv = reference(x), reference(x_adv)
+    p = reference(x).softmax(-1)
+    loss = -z.log_softmax(-1)[torch.arange(len(y)), y].mean()
+    loss = loss + block.beta * (p * (p.log() - z_adv.log_softmax(-1))).sum(-1).mean()
+    torch.testing.assert_close(step.loss, loss)
+    for ours, theirs in zip(mine, gradients(loss, reference), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_t07_the_target_may_be_constant_in_the_attack_but_not_in_the_loss() -> None:
+    (x, _), net = batch(), frozen_view(network(1))
+    point = (x + 0.02).requires_grad_()
+    moving = kl(net(x).softmax(-1), net(point)).sum()
+    constant = kl(net(x).softmax(-1).detach(), net(point)).sum()
+    torch.testing.assert_close(torch.autograd.grad(moving, point)[0], torch.autograd.grad(constant, point)[0])
+
+    student = network(1)
+    both = gradients(kl(student(x).softmax(-1), student(x + 0.02)).mean(), student)
+    one = gradients(kl(student(x).softmax(-1).detach(), student(x + 0.02)).mean(), student)
+    assert max((a - b).abs().max() for a, b in zip(both, one, strict=True)) > 1e-4
+
+
+# --- RSLAD and ABSLD -----------------------------------------------------------------------------------------------
+
+
+def naive_distillation(
+    student: nn.Module, x: Tensor, p_adv: Tensor, p_clean: Tensor, walk: LinfWalk, alpha: float, scale: float
+) -> Tensor:
+    """scale · [ α·KL(p_adv ‖ s(x')) + (1−α)·KL(p_clean ‖ s(x)) ], example by example."""
+    student.eval()
+    x_adv = plain_walk(student, x, p_adv, walk)
+    student.train()
+    z_adv, z_clean = student(x_adv), student(x)
+    total = torch.zeros(())
+    for i in range(len(x)):
+        adv = (p_adv[i] * (p_adv[i].log() - z_adv[i].log_softmax(0))).sum()
+        clean = (p_clean[i] * (p_clean[i].log() - z_clean[i].log_softmax(0))).sum()
+        total = total + scale * (alpha * adv + (1 - alpha) * clean)
+    return total / len(x)
+
+
+def test_rslad_is_its_equation() -> None:
+    block, (x, y), student, teacher = PARAMS.methods.rslad, batch(), network(1), network(2)
+    reference = copy.deepcopy(student)
+    torch.manual_seed(9)
+    step = Rslad(block).step(networks(student, teacher), Batch(x, y), {})
+    mine = gradients(step.loss, student)
+    p = teacher.eval()(x).softmax(-1).detach()
+    torch.manual_seed(9)
+    loss = naive_distillation(reference, x, p, p, LinfWalk.of(block.attack), 5 / 6, 0.1)
+    torch.testing.assert_close(step.loss, loss)
+    for ours, theirs in zip(mine, gradients(loss, reference), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("coupling", ["separate", "product"])
+def test_t01_which_temperatures_each_loss_sees(coupling: str) -> None:
+    block = with_(PARAMS.methods.absld, coupling=coupling)
+    (x, y), student, teacher = batch(), network(1), network(2)
+    tau = {"tau_adv": torch.tensor([0.5, 1.0, 2.0, 3.0]), "tau_clean": torch.tensor([5.0, 0.7, 1.0, 1.5])}
+    reference = copy.deepcopy(student)
+    torch.manual_seed(9)
+    step = Absld(block).step(networks(student, teacher), Batch(x, y), tau)
+    z = teacher.eval()(x).detach()
+    rows = []
+    for i, label in enumerate(y.tolist()):
+        adv, clean = tau["tau_adv"][label].item(), tau["tau_clean"][label].item()
+        if coupling == "product":
+            adv = clean = adv * clean
+        rows.append(((z[i] / adv).softmax(0), (z[i] / clean).softmax(0)))
+    p_adv, p_clean = (torch.stack(column) for column in zip(*rows, strict=True))
+    torch.manual_seed(9)
+    loss = naive_distillation(reference, x, p_adv, p_clean, LinfWalk.of(block.attack), 5 / 6, 0.1)
+    torch.testing.assert_close(step.loss, loss)
+
+
+def test_t03_absld_that_learns_no_temperature_is_rslad_bit_for_bit() -> None:
+    frozen = with_(PARAMS.methods.absld, learn_tau_adv=False, learn_tau_clean=False)
+    still = with_(PARAMS.methods.absld, beta=0.0)
+    weights = []
+    for method in (Rslad(PARAMS.methods.rslad), Absld(frozen), Absld(still)):
+        student, teacher = network(1), network(2)
+        optimiser = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9)
+        nets, state = networks(student, teacher), method.init(CLASSES)
+        torch.manual_seed(3)
+        for epoch in (1, 2, 3):
+            step = method.step(nets, batch(), state)
+            optimiser.zero_grad()
+            step.loss.backward()
+            optimiser.step()
+            state = method.next_state(state, evidence(step.seen["risk_adv"], batch().y, epoch))
+        weights.append(student.state_dict())
+    for other in weights[1:]:
+        assert all(torch.equal(weights[0][name], other[name]) for name in weights[0])
+
+
+def test_the_ablation_learns_the_adversarial_temperature_alone() -> None:
+    method = Absld(with_(PARAMS.methods.absld, learn_tau_clean=False))
+    state = method.next_state(method.init(3), evidence(torch.tensor([3.0, 1.0, 2.0]), torch.arange(3), 1))
+    assert state["tau_clean"].tolist() == [1, 1, 1]
+    assert state["tau_adv"].tolist() == pytest.approx([0.9, 1.1, 1.0])
+
+
+def evidence(values: Tensor, y: Tensor, epoch: int, decay: float = 1.0) -> Evidence:
+    classes = max(3, int(y.max()) + 1)
+    total = torch.zeros(classes).index_add_(0, y, values.float())
+    count = torch.bincount(y, minlength=classes)
+    return Evidence(epoch, decay, count, {"risk_adv": total, "risk_clean": total})
+
+
+# --- the temperatures (Eq. 11) -------------------------------------------------------------------------------------
+
+
+def naive_temperatures(tau: list[float], risk: list[float], rate: float, low: float, high: float) -> list[float]:
+    mean = sum(risk) / len(risk)
+    top = max(abs(r - mean) for r in risk)
+    if top <= 1e-6 * max(risk):
+        return [min(max(t, low), high) for t in tau]
+    return [min(max(t - rate * (r - mean) / top, low), high) for t, r in zip(tau, risk, strict=True)]
+
+
+RISKS = st.lists(st.floats(0, 10, width=32), min_size=2, max_size=8)
+
+
+@given(RISKS, st.floats(0.001, 1), st.data())
+@settings(deadline=None)
+def test_t04_the_update_is_eq_11(risk: list[float], rate: float, data: st.DataObject) -> None:
+    tau = data.draw(st.lists(st.floats(0.5, 5), min_size=len(risk), max_size=len(risk)))
+    new = update_temperature(
+        torch.tensor(tau, dtype=torch.float64), torch.tensor(risk, dtype=torch.float64), rate, 0.5, 5.0
+    )
+    assert new.tolist() == pytest.approx(naive_temperatures(tau, risk, rate, 0.5, 5.0), abs=1e-7)
+    assert torch.all((new >= 0.5) & (new <= 5))
+
+
+def test_t04_by_hand() -> None:
+    new = update_temperature(torch.ones(3), torch.tensor([3.0, 1.0, 2.0]), 0.1, 0.5, 5.0)
+    assert new.tolist() == pytest.approx([0.9, 1.1, 1.0])
+    tau = torch.tensor([0.5, 5.0, 1.0])
+    assert update_temperature(tau, torch.tensor([3.0, 1.0, 2.0]), 0.1, 0.5, 5.0).tolist() == [0.5, 5.0, 1.0]
+
+
+@given(st.floats(0, 100, width=32), st.integers(2, 10))
+def test_t04_equal_risks_leave_the_temperatures_alone(risk: float, classes: int) -> None:
+    tau = torch.linspace(0.5, 5, classes)
+    new = update_temperature(tau, torch.full((classes,), risk), 0.1, 0.5, 5.0)
+    assert torch.equal(new, tau)
+
+
+@given(RISKS.filter(lambda risk: max(risk) - min(risk) > 0.1), st.integers(2, 9))
+@settings(deadline=None)
+def test_t04_sums_and_means_agree_where_classes_are_balanced(risk: list[float], n: int) -> None:
+    mean, tau = torch.tensor(risk).double(), torch.ones(len(risk)).double()
+    torch.testing.assert_close(
+        update_temperature(tau, n * mean, 0.1, 0.5, 5.0), update_temperature(tau, mean, 0.1, 0.5, 5.0)
+    )
+
+
+@given(RISKS.filter(lambda risk: max(risk) - min(risk) > 0.1), st.randoms())
+@settings(deadline=None)
+def test_renaming_the_classes_renames_the_temperatures(risk: list[float], random: Any) -> None:
+    order = list(range(len(risk)))
+    random.shuffle(order)
+    risks, tau = torch.tensor(risk).double(), torch.linspace(0.6, 3, len(risk)).double()
+    new = update_temperature(tau, risks, 0.1, 0.5, 5.0)
+    torch.testing.assert_close(update_temperature(tau[order], risks[order], 0.1, 0.5, 5.0), new[order])
+
+
+def test_beta_decays_with_the_schedule_or_not() -> None:
+    risk, y = torch.tensor([3.0, 1.0, 2.0]), torch.arange(3)
+    for decays, moved in ((True, 0.01), (False, 0.1)):
+        method = Absld(with_(PARAMS.methods.absld, beta_decays=decays))
+        state = method.next_state(method.init(3), evidence(risk, y, 215, decay=0.1))
+        assert state["tau_adv"].tolist() == pytest.approx([1 - moved, 1 + moved, 1.0])
+
+
+def test_risks_are_means_so_rare_classes_count_as_much() -> None:
+    y = torch.tensor([0, 0, 0, 0, 1, 2])
+    risk = torch.tensor([1.0, 1.0, 1.0, 1.0, 3.0, 2.0])
+    state = Absld(PARAMS.methods.absld).next_state(Absld(PARAMS.methods.absld).init(3), evidence(risk, y, 1))
+    assert state["tau_adv"].tolist() == pytest.approx([1.1, 0.9, 1.0])
+
+
+# --- the battery: every method of the registry -------------------------------------------------------------------
+
+
+class Counted(nn.Module):
+    """A student that writes down what it is asked."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.seen = inner, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.detach().clone())
+        return self.inner(x)
+
+
+FORWARDS = {"trades": "clean adv clean", "rslad": "adv clean", "absld": "adv clean"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_t16_order_of_training_forwards_and_statistics_under_attack(name: str) -> None:
+    (x, y), student = batch(), Counted(network(1))
+    nets = Networks(student, frozen_view(student.inner), frozen_view(network(2)))
+    method = make(name, getattr(PARAMS.methods, name))
+    before = student.inner.backbone.bn1.num_batches_tracked.item()
+    method.step(nets, Batch(x, y), method.init(CLASSES))
+    kinds = ["clean" if torch.equal(seen, x) else "adv" for seen in student.seen]
+    assert " ".join(kinds) == FORWARDS[name]
+    assert student.inner.backbone.bn1.num_batches_tracked.item() - before == len(kinds)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_t17_the_adversarial_batch_stays_in_the_ball_and_in_the_image_range(name: str) -> None:
+    (x, y), student = batch(), Counted(network(1))
+    nets = Networks(student, frozen_view(student.inner), frozen_view(network(2)))
+    block = getattr(DIGITS.methods, name)
+    make(name, block).step(nets, Batch(x, y), make(name, block).init(CLASSES))
+    (x_adv,) = [seen for seen in student.seen if not torch.equal(seen, x)]
+    assert (x_adv - x).abs().max() <= block.attack.eps + 1e-6
+    assert (x_adv - x).abs().max() > block.attack.eps / 2
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_is_finite_deterministic_and_leaves_the_teacher_alone(name: str) -> None:
+    method, teacher = make(name, getattr(DIGITS.methods, name)), network(2)
+    before = copy.deepcopy(teacher.state_dict())
+    losses = []
+    for _ in range(2):
+        student = network(1)
+        torch.manual_seed(4)
+        step = method.step(networks(student, teacher), batch(), method.init(CLASSES))
+        step.loss.backward()
+        losses.append(step.loss)
+        assert step.loss.isfinite()
+        assert all(parameter.grad is not None for parameter in student.parameters())
+        assert all(not values.requires_grad and len(values) == 6 for values in step.seen.values())
+    assert torch.equal(losses[0], losses[1])
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())

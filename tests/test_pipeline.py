@@ -1,0 +1,330 @@
+"""The whole pipeline with real DVC, real MLflow, real AutoAttack: kills, cache hits, growing, editing. Minutes each."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from absld.records.files import sha256_of
+from absld.records.history import read_history
+from pipeline.settings import edited
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[1]
+SMALL = (
+    "teacher.method.trades.epochs=2",
+    "teacher.method.trades.milestones=[1]",
+    "teacher.architecture=tiny_resnet",
+    "train.max_epochs=3",
+    "methods.rslad.attack.steps=3",
+    "methods.absld.attack.steps=3",
+    "methods.trades.attack.steps=3",
+    "train.validation.steps=3",
+    "evaluate.attacks.aa.n=20",
+    "evaluate.attacks.cw.n=50",
+    "evaluate.chunk=64",
+    "evaluate.keep=20",
+)
+OUTS = ("data", "models", "runs", "reports", "code")
+
+
+class Project:
+    """A copy of this project in a folder of its own, with a small configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def new(cls, folder: Path) -> "Project":
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.split("\n")  # fmt: skip
+        for name in filter(None, listed):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        params = folder / "params.yaml"
+        params.write_text(edited(params.read_text(), SMALL))
+        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "Begin"]):
+            subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *command], cwd=folder, check=True)
+        return cls(folder)
+
+    def copy(self, folder: Path) -> "Project":
+        shutil.copytree(self.folder, folder, symlinks=True)
+        for database in folder.glob("mlflow.db*"):  # its artifact paths are absolute
+            database.unlink()
+        shutil.rmtree(folder / "mlruns", ignore_errors=True)
+        return Project(folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        paths = os.pathsep.join(map(str, (self.folder / "src", self.folder)))
+        site = str(self.folder.parent / f"{self.folder.name}-site")
+        return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DVC_SITE_CACHE_DIR": site}
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def absld(self, *arguments: str, code: int = 0) -> str:
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == code, output
+        return output
+
+    def dvc(self, *arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    def outs(self) -> dict[str, str]:
+        files = (path for out in OUTS for path in (self.folder / out).rglob("*") if path.is_file())
+        return {
+            path.relative_to(self.folder).as_posix(): sha256_of(path) for path in files if path.name != ".gitignore"
+        }
+
+    def ran(self) -> dict[str, str]:
+        """Every stage's log, by name; it changes when the stage runs."""
+        return {path.relative_to(self.folder / "logs").as_posix(): sha256_of(path) for path in self.logs()}
+
+    def logs(self) -> list[Path]:
+        return list((self.folder / "logs").rglob("*.json"))
+
+    def mlflow(self) -> list[Any]:
+        """All runs but the parents."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        return [run for run in client.search_runs(ids) if run.info.run_name != "pipeline"]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pipeline has run once."""
+    project = Project.new(tmp_path_factory.mktemp("finished") / "project")
+    project.said = project.absld("repro")  # type: ignore[attr-defined]
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Iterator[Project]:
+    """A finished project to change."""
+    yield finished.copy(tmp_path / "project")
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in after if before.get(name) != after[name]}
+
+
+def test_what_a_first_repro_leaves_and_says(finished: Project) -> None:
+    said = finished.said  # type: ignore[attr-defined]
+    for wanted in ("student.onnx", "summary.html", "absld ui", "average", "worst"):
+        assert wanted in said
+    git = subprocess.run(["git", "status", "--porcelain"], cwd=finished.folder, capture_output=True, text=True)
+    assert git.stdout == "?? dvc.lock\n"
+    assert "up to date" in finished.dvc("status")
+    names = {run.info.run_name: run for run in finished.mlflow()}
+    assert set(names) == {"rslad-s0", "absld-s0"}
+    for run in names.values():
+        assert run.info.status == "FINISHED"
+        assert {"tau_adv/0" in run.data.metrics, "risk_adv/0" in run.data.metrics} <= {
+            True,
+            run.info.run_name == "absld-s0",
+        }
+        assert {"clean/3", "pgd/3", "aa/3", "summary/pgd_worst", "train/loss"} <= set(run.data.metrics)
+    evaluation = json.loads((finished.folder / "runs/absld-s0/evaluation/evaluation.json").read_text())
+    assert evaluation["attacks"]["aa"]["n"] == 20
+    assert set(evaluation["attacks"]) == {"clean", "fgsm", "pgd", "cw", "aa"}
+    assert "evaluation.json" in finished.dvc("metrics", "show", "--md")
+    assert "history.csv" in finished.dvc("plots", "show", "--json")
+
+
+def test_a_second_repro_does_nothing_and_says_so(project: Project) -> None:
+    before = project.ran()
+    begun = time.monotonic()
+    assert "Nothing had to run" in project.absld("repro")
+    assert time.monotonic() - begun < 60
+    assert project.ran() == before
+
+
+def test_plain_dvc_and_plain_python_work_too(project: Project) -> None:
+    before, outs = project.ran(), project.outs()
+    python = str(Path(sys.executable).parent)
+    environment = {**project.environment, "PATH": f"{python}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "train@absld-0"],
+        cwd=project.folder, env=environment, check=True, capture_output=True,
+    )  # fmt: skip
+    assert changed(before, project.ran()) == {"absld-s0/train.json"}
+    without = "import sys; sys.modules['mlflow'] = sys.modules['dvc'] = None; import runpy; sys.argv = ['train', 'rslad', '0']; runpy.run_module('stages.train', run_name='__main__')"
+    alone = subprocess.run(
+        [sys.executable, "-c", without], cwd=project.folder, env=environment, capture_output=True, text=True
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert "nothing is mirrored" in alone.stdout
+    assert project.outs() == outs
+
+
+KILLED = ("fetch_data", "fetch_teacher", "train", "evaluate", "export", "report")
+
+
+def test_kill_9_in_every_stage_changes_no_byte(finished: Project, tmp_path: Path) -> None:
+    project = Project.new(tmp_path / "project")
+    for stage in KILLED:
+        process = project.start("repro")
+        try:
+            child = stage_process(process, f"stages.{stage}", seconds=240)
+            in_the_middle(project, stage, child)
+        finally:
+            kill_all(process)
+        assert process.wait(30) != 0
+    project.absld("repro")
+    assert project.outs() == finished.outs()
+    assert not list((project.folder / ".absld/scratch").glob("*"))
+    assert all(run.info.status == "FINISHED" for run in project.mlflow())
+    assert len(project.mlflow()) == 2
+    history = read_history(project.folder / "runs/rslad-s0/train/history.csv")
+    assert [row.epoch for row in history if row.key == "train/loss"] == [1, 2, 3]
+
+
+def in_the_middle(project: Project, stage: str, child: psutil.Process) -> None:
+    """Long enough after the start that work has begun: for what resumes, once something is kept."""
+    kept = {"fetch_teacher": "checkpoint.pt", "train": "checkpoint.pt", "evaluate": "*.npz"}.get(stage)
+    deadline = time.monotonic() + 120
+    while kept and child.is_running() and time.monotonic() < deadline:
+        if list((project.folder / ".absld/scratch").rglob(kept)):
+            return
+        time.sleep(0.02)
+    time.sleep(1)
+
+
+def stage_process(process: "subprocess.Popen[str]", module: str, seconds: float) -> psutil.Process:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if module in child.cmdline():
+                    return child
+            except psutil.NoSuchProcess:
+                continue
+        time.sleep(0.02)
+    raise AssertionError(f"{module} did not start")
+
+
+def kill_all(process: "subprocess.Popen[str]") -> None:
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for member in [psutil.Process(process.pid), *family]:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def test_sigterm_leaves_no_process_and_no_run_marked_running(finished: Project, tmp_path: Path) -> None:
+    project = finished.copy(tmp_path / "project")
+    process = project.start("repro", "--set", "methods.absld.alpha=0.5")
+    stage_process(process, "stages.train", seconds=120)
+    deadline = time.monotonic() + 120
+    while not list((project.folder / ".absld/scratch").rglob("checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    assert {run.info.status for run in project.mlflow()} <= {"KILLED", "FINISHED"}
+    assert "KILLED" in {run.info.status for run in project.mlflow()}
+
+
+def test_another_value_is_another_run_and_the_old_one_comes_back_from_the_cache(project: Project) -> None:
+    first, history = project.outs(), project.folder / "runs/absld-s0/train/history.csv"
+    text = (project.folder / "params.yaml").read_text()
+    project.absld("repro")
+    before = project.ran()
+    project.absld("repro", "--set", "methods.absld.beta=0.3")
+    ran = changed(before, project.ran())
+    assert ran == {
+        "absld/code.json",
+        "absld-s0/train.json",
+        "absld-s0/evaluate.json",
+        "absld-s0/export.json",
+        "pipeline/report.json",
+    }
+    epochs = [row.epoch for row in read_history(history) if row.key == "train/loss"]
+    assert epochs == [1, 2, 3]  # from the beginning, never from the old checkpoint
+    assert (
+        max(abs(row.value - 1) for row in read_history(history) if row.quantity == "tau_adv" and row.epoch == 2) > 0.25
+    )
+    names = [run.info.run_name for run in project.mlflow()]
+    assert sorted(names) == ["absld-s0", "absld-s0", "rslad-s0"]
+
+    before = project.ran()
+    (project.folder / "params.yaml").write_text(text)
+    project.absld("repro")
+    assert "absld-s0/train.json" not in changed(before, project.ran())
+    assert project.outs() == first
+    assert sorted(run.info.run_name for run in project.mlflow()) == sorted(names)
+    again = project.mlflow()
+    project.absld("publish")
+    assert len(project.mlflow()) == len(again)
+
+
+def test_growing_runs_what_is_new_and_shrinking_leaves_no_trace(project: Project) -> None:
+    before, outs = project.ran(), project.outs()
+    project.absld("repro", "--set", "runs.methods=[rslad, absld, trades]")
+    assert changed(before, project.ran()) == {
+        "trades/code.json", "trades-s0/train.json", "trades-s0/evaluate.json", "trades-s0/export.json",
+        "pipeline/code_of_stages.json", "pipeline/report.json",
+    }  # fmt: skip
+    report = project.folder / "reports/summary.html"
+    assert "trades-s0" in report.read_text() or "TRADES" in report.read_text()
+    project.absld("repro", "--set", "runs.methods=[rslad, absld]")
+    assert {name: sha for name, sha in project.outs().items() if "trades" not in name} == outs
+
+
+def test_an_edit_remakes_exactly_what_executes_it(project: Project) -> None:
+    before = project.ran()
+    for name in ("rslad", "absld"):
+        with (project.folder / f"src/absld/methods/{name}.py").open("a") as file:
+            file.write("\nEDITED = True\n")
+        project.absld("repro")
+        ran = changed(before, project.ran())
+        other = {"rslad": "absld", "absld": "rslad"}[name]
+        assert f"{name}-s0/train.json" in ran
+        assert f"{other}-s0/train.json" not in ran
+        assert "pipeline/fetch_teacher.json" not in ran
+        before = project.ran()
+    with (project.folder / "src/absld/watch/progress.py").open("a") as file:
+        file.write("\nEDITED = True\n")
+    project.absld("repro")
+    assert {Path(name).name for name in changed(before, project.ran())} == {"code.json", "code_of_stages.json"}
+
+
+def test_a_failing_stage_says_why_and_costs_nothing(project: Project) -> None:
+    outs = project.outs()
+    said = project.absld("repro", "--set", "methods.absld.attack.eps=8", code=2)
+    assert "did you mean 8/255?" in said
+    said = project.absld("repro", "--set", "data.validation_per_class=500", code=2)
+    assert "data.validation_per_class" in said
+    assert project.outs() == outs
+    assert "Nothing had to run" in project.absld("repro")

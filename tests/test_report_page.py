@@ -1,0 +1,235 @@
+"""The page, the figures, and what DVC makes of them."""
+
+import itertools
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from statistics import fmean
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_runs import DIGITS, card, teacher, write_run
+
+from absld.records.files import read_json
+from absld.records.layout import RunKey
+from absld.report.curves import apart, over_seeds
+from absld.report.figures import spread_by_epoch
+from absld.report.inputs import read_run
+from absld.report.writing import ReportFiles, write_report
+
+ODD = [
+    "Bäckerei & Söhne",
+    "<script>alert(1)</script>",
+    "a|b*c_d",
+    'id="x"',
+    "$x$",
+    "猫",
+    "a name that is longer than most",
+    "bell \a",
+]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def report(root: Path, methods: Sequence[str], seeds: Sequence[int], classes: Sequence[str], epochs: int = 8) -> Path:
+    keys = [RunKey(method, seed) for method in methods for seed in seeds]
+    runs = [read_run(key, write_run(root, key, classes, epochs)) for key in keys]
+    out = root / "reports"
+    files = ReportFiles(out / "summary.json", out / "summary.md", out / "summary.html", out / "figures")
+    write_report(runs, methods[0] if len(methods) > 1 else None, card(classes), teacher(classes), files)
+    return out
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RSLAD against ABSLD on the digits, two seeds."""
+    return report(tmp_path_factory.mktemp("two"), ["rslad", "absld"], [0, 1], DIGITS)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Classes with names that mean something to HTML, Markdown, XML or mathematics; one seed."""
+    return report(tmp_path_factory.mktemp("odd"), ["rslad", "absld"], [0], ODD)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine methods, a hundred classes."""
+    methods = ["rslad", "absld", "trades", "sat", "adaad", "frl", "bat", "cfa", "fair_ard"]
+    return report(tmp_path_factory.mktemp("many"), methods, [0], [f"c{number}" for number in range(100)], epochs=4)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of the page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, wanted: str) -> int:
+        return sum(tag == wanted for tag, _ in self.tags)
+
+
+@pytest.mark.parametrize("name", ["two", "odd", "many"])
+def test_the_page_stands_alone(name: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(name) / "summary.html"
+    text, page = path.read_text(encoding="utf-8"), Page(path)
+    assert not re.search(r"https?:|//[a-z]|@import|\bsrc=", text)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "base"}
+    assert all(target.startswith("#") for target in re.findall(r"(?:url\(|href=\")([^)\"]*)", text))
+
+
+@pytest.mark.parametrize("name", ["two", "odd", "many"])
+def test_every_id_is_there_once_and_what_refers_to_one_finds_it(name: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(name) / "summary.html"
+    ids = [attributes["id"] for _, attributes in Page(path).tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    text = path.read_text(encoding="utf-8")
+    referred = set(re.findall(r"(?:url\(|href=\")#([\w-]+)", text))
+    for names in re.findall(r'aria-labelledby="([^"]*)"', text):
+        referred |= set(names.split())
+    assert referred <= set(ids)
+
+
+def test_who_cannot_see_the_page_is_told_the_same(two: Path) -> None:
+    page = Page(two / "summary.html")
+    figures = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(figures) == page.count("figcaption") == len(list((two / "figures").iterdir())) == 5
+    assert all(figure["role"] == "img" and figure["aria-labelledby"] for figure in figures)
+    assert page.count("caption") == page.count("table")
+    assert page.count("th") == sum(tag == "th" and "scope" in attributes for tag, attributes in page.tags)
+    description = ElementTree.parse(two / "figures" / "classes_aa.svg").getroot().find(f"{SVG}desc")
+    assert description is not None and "RSLAD: from" in str(description.text)
+
+
+def test_names_of_classes_are_only_ever_text(odd: Path) -> None:
+    page = Page(odd / "summary.html")
+    assert page.text.count("<script>alert(1)</script>") >= 5, "a row in each of the class tables"
+    assert "<script" not in (odd / "summary.md").read_text(encoding="utf-8")
+    rows = [
+        line for line in (odd / "summary.md").read_text(encoding="utf-8").splitlines() if line.startswith("| a\\|b")
+    ]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [4]
+    for path in (odd / "figures").iterdir():
+        root = ElementTree.parse(path).getroot()
+        assert not list(root.iter(f"{SVG}script"))
+    labels = {text.text for text in ElementTree.parse(odd / "figures" / "classes_aa.svg").getroot().iter(f"{SVG}text")}
+    assert {"$x$", "bell �", 'id="x"', "猫"} <= labels
+
+
+def test_numbers_are_never_nan(two: Path, many: Path) -> None:
+    for folder in (two, many):
+        for name in ("summary.json", "summary.md", "summary.html"):
+            assert not re.search(r"\b(nan|NaN|Infinity|None)\b", (folder / name).read_text(encoding="utf-8"))
+
+
+def test_bars_start_at_zero_and_are_as_high_as_the_accuracy(two: Path) -> None:
+    """Each bar carries its accuracy as a tip; its height over that is the axis from 0 to 100 %."""
+    summary = read_json(two / "summary.json")
+    root = ElementTree.parse(two / "figures" / "classes_aa.svg").getroot()
+    ticks = {of.text: float(of.attrib["y"]) for of in root.iter(f"{SVG}text") if "end" in of.attrib["style"]}
+    scales = [ticks["0"] - ticks["100"]]
+    for group in root.iter(f"{SVG}g"):
+        tip, path = group.find(f"{SVG}title"), group.find(f"{SVG}path")
+        if tip is not None and path is not None:
+            found = re.fullmatch(r"(\d), (RSLAD|ABSLD): ([\d.]+) % .*", str(tip.text))
+            assert found
+            accuracy = summary["methods"][found[2].lower()]["aa"]["per_class"][found[1]]["mean"]
+            assert found[3] == f"{100 * accuracy:.1f}"
+            heights = [float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", path.attrib["d"])]
+            scales.append((max(heights) - min(heights)) / accuracy)
+    assert len(scales) == 1 + 20
+    assert max(scales) / min(scales) < 1.001
+
+
+def test_a_hundred_classes_are_lines_and_the_labels_stay_few(many: Path) -> None:
+    texts = [text.text for text in ElementTree.parse(many / "figures" / "classes_aa.svg").getroot().iter(f"{SVG}text")]
+    assert len(texts) < 40
+    named = [
+        text.text for text in ElementTree.parse(many / "figures" / "temperatures.svg").getroot().iter(f"{SVG}text")
+    ]
+    assert sum(str(text).startswith("c") for text in named) == 2 * 6
+    assert (many / "summary.html").stat().st_size < 2_000_000
+
+
+def test_figures_hold_no_date_and_no_path_of_this_machine(two: Path) -> None:
+    for path in (two / "figures").iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\d{4}-\d\d-\d\d|matplotlib|DOCTYPE|/home|/tmp", text)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=10))
+def test_labels_are_kept_apart_in_their_order(values: list[float]) -> None:
+    places = apart(sorted(values), 5, 0, 100)
+    assert all(above - below >= 5 - 1e-9 for below, above in itertools.pairwise(places))
+    assert places[0] >= 0
+    assert places[-1] <= 100 + 1e-9
+    assert apart(places, 5, 0, 100) == pytest.approx(places), "what is apart stays where it is"
+
+
+def test_two_labels_at_one_place_move_by_the_same_amount() -> None:
+    assert apart([50, 50, 80], 10, 0, 100) == [45, 55, 80]
+
+
+@given(st.lists(st.floats(0.1, 5), min_size=2, max_size=6), st.floats(0.1, 10))
+def test_the_spread_of_risks_has_no_unit(risks: list[float], factor: float) -> None:
+    spread = spread_by_epoch([{1: risk} for risk in risks])[1]
+    mean = fmean(risks)
+    assert spread == pytest.approx(math.sqrt(fmean((risk - mean) ** 2 for risk in risks)) / mean, abs=1e-9)
+    assert spread_by_epoch([{1: factor * risk} for risk in risks])[1] == pytest.approx(spread, abs=1e-9)
+
+
+def test_a_curve_is_the_mean_of_the_epochs_that_all_seeds_have() -> None:
+    curve = over_seeds([{1: 0.0, 2: 1.0, 3: 9.0}, {1: 1.0, 2: 5.0}])
+    assert curve == ([1, 2], [0.5, 3.0], [0.0, 1.0], [1.0, 5.0])
+
+
+def test_the_report_needs_no_torch(root: Path) -> None:
+    heavy = "{'torch', 'mlflow', 'dvc'}"
+    code = f"import sys, stages.report, absld.report.terminal; sys.exit(bool({heavy} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, env={"PYTHONPATH": f"{root / 'src'}:{root}"})
+
+
+@pytest.mark.slow
+def test_dvc_draws_the_history_and_reads_the_metric(tmp_path: Path, two: Path, root: Path) -> None:
+    """The template in a repository of its own, through DVC itself."""
+    shutil.copytree(two.parent, tmp_path, dirs_exist_ok=True)
+    history = "runs/absld-s0/train/history.csv"
+    plot = f"- {history}: {{template: history, x: epoch, y: value, title: absld-s0}}"
+    (tmp_path / "dvc.yaml").write_text(f"metrics: [reports/summary.json]\nplots:\n{plot}\n- reports/figures\n")
+
+    def dvc(*arguments: str) -> str:
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    dvc("init", "--no-scm", "--quiet")
+    (tmp_path / ".dvc" / "plots").mkdir()
+    shutil.copy(root / ".dvc" / "plots" / "history.json", tmp_path / ".dvc" / "plots")
+    drawn = json.loads(dvc("plots", "show", "--json"))["data"]
+    spec = drawn[history][0]["content"]
+    spec = json.loads(spec) if isinstance(spec, str) else spec
+    assert spec["title"]["text"] == "absld-s0"
+    assert spec["data"]["values"][0] | {"rev": "", "filename": "", "field": ""} == {
+        "epoch": "1", "quantity": "train/loss", "class": "", "value": spec["data"]["values"][0]["value"],
+        "rev": "", "filename": "", "field": "",
+    }  # fmt: skip
+    assert {step["as"]: step["calculate"] for step in spec["transform"]}["value"] == "toNumber(datum.value)"
+    assert "DVC_METRIC" not in json.dumps(spec)
+    assert {f"reports/figures/{path.name}" for path in (two / "figures").iterdir()} <= set(drawn)
+    metric = json.loads(dvc("metrics", "show", "--json"))[""]["data"]["reports/summary.json"]["data"]
+    assert metric["methods"]["absld"]["aa"]["worst"]["n"] == 2

@@ -1,0 +1,253 @@
+"""The loop: schedule, walk, frozen view, selection, and that a resumed run is the run that was never stopped."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from absld.attacks.linf_walk import LinfWalk, end_of
+from absld.errors import InputError
+from absld.methods.registry import METHODS
+from absld.networks.frozen import frozen_view
+from absld.networks.zoo import Spec, build
+from absld.params.attacks import Walk
+from absld.params.load import load
+from absld.params.train import Augmentation
+from absld.seeds import stream
+from absld.training.checkpoint import Checkpoint
+from absld.training.device import pick
+from absld.training.fit import Run
+from absld.training.schedule import Schedule
+from absld.training.session import train_network
+from absld.training.task import Task
+from absld.training.validate import Validation, class_sum, validate
+
+PAPER = load(Path(__file__).parents[1] / "pipeline/profiles/cifar10.yaml")
+SPEC = Spec("tiny_resnet", 3, 1, 8, None)
+
+
+# --- schedule ------------------------------------------------------------------------------------------------------
+
+
+def test_t05_learning_rate_and_beta_over_all_300_epochs() -> None:
+    """methods 3.11: lr falls after epochs 215, 260, 285; beta already in the update that ends those epochs."""
+    block = PAPER.methods.absld
+    schedule = Schedule(tuple(block.milestones), block.decay)
+    table = [(214, 0.1, 0.1), (215, 0.1, 0.01), (259, 0.01, 0.01), (260, 0.01, 0.001), (284, 0.001, 0.001),
+             (285, 0.001, 1e-4), (300, 1e-4, 1e-4)]  # fmt: skip
+    first = 1
+    for last, lr, beta in table:
+        for epoch in range(first, last + 1):
+            assert block.optimiser.lr * schedule.before(epoch) == pytest.approx(lr)
+            assert block.beta * schedule.after(epoch) == pytest.approx(beta)
+        first = last + 1
+    assert first == 301
+
+
+def test_trades_falls_at_the_start_of_epochs_75_90_and_100() -> None:
+    block = PAPER.methods.trades
+    schedule = Schedule(tuple(block.milestones), block.decay)
+    rates = {epoch: block.optimiser.lr * schedule.before(epoch) for epoch in (74, 75, 89, 90, 99, 100)}
+    expected = {74: 0.1, 75: 0.01, 89: 0.01, 90: 0.001, 99: 0.001, 100: 1e-4}
+    assert rates == pytest.approx(expected)
+
+
+# --- the walk ------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(0, 10**6),
+    st.floats(0, 0.5),
+    st.floats(0.01, 0.3),
+    st.integers(1, 4),
+    st.sampled_from(["none", "gaussian", "uniform"]),
+    st.booleans(),
+)
+@settings(max_examples=25, deadline=None)
+def test_t17_the_walk_ends_inside_the_ball(
+    seed: int, eps: float, step: float, steps: int, start: str, own_radius: bool
+) -> None:
+    torch.manual_seed(seed)
+    x, weights = torch.rand(5, 1, 3, 3), torch.randn(9, 4)
+    radius = torch.rand(5) * eps if own_radius else None
+    walk = LinfWalk(eps=eps, step=step, steps=steps, start=start)  # type: ignore[arg-type]
+    visits = list(walk(lambda x: x.flatten(1) @ weights, x, lambda _, z: z[:, 0] - z[:, 1], radius))
+    assert len(visits) == steps + 1
+    assert visits[-1].z is None
+    allowed = (torch.full((5,), eps) if radius is None else radius)[:, None, None, None]
+    end = visits[-1].x
+    assert ((end - x).abs() <= allowed + 1e-6).all()
+    assert ((end >= 0) & (end <= 1)).all()
+    assert not end.requires_grad
+
+
+def test_the_walk_climbs_a_linear_function_to_the_corner() -> None:
+    x, direction = torch.full((2, 1, 2, 2), 0.5), torch.tensor([1.0, -1.0, 1.0, 1.0])
+    walk = LinfWalk(eps=0.1, step=0.03, steps=5, start="none")
+    end = end_of(walk(lambda x: x.flatten(1), x, lambda _, z: z @ direction))
+    torch.testing.assert_close(end.flatten(1), 0.5 + 0.1 * direction.expand(2, 4))
+
+
+# --- the frozen view -----------------------------------------------------------------------------------------------
+
+
+def test_the_frozen_view_follows_the_student_and_disturbs_nothing() -> None:
+    student = build(SPEC).train()
+    view, x = frozen_view(student), torch.rand(4, 1, 8, 8)
+    optimiser = torch.optim.SGD(student.parameters(), lr=0.5, momentum=0.9)
+    student(x).square().mean().backward()
+    optimiser.step()
+    statistics = {name: buffer.clone() for name, buffer in student.named_buffers()}
+    z = view(x.requires_grad_())
+    torch.autograd.grad(z.sum(), x)
+    assert student.training
+    assert all(torch.equal(statistics[name], buffer) for name, buffer in student.named_buffers())
+    assert not any(parameter.requires_grad for parameter in view.parameters())
+    torch.testing.assert_close(z, student.eval()(x), rtol=0, atol=0)
+
+
+# --- validation and selection --------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 4), max_size=20))
+def test_class_sum_indexes_by_class_id(labels: list[int]) -> None:
+    y = torch.tensor(labels, dtype=torch.int64)
+    values = torch.arange(len(labels), dtype=torch.float64) + 1
+    expected = [sum(i + 1 for i, label in enumerate(labels) if label == c) for c in range(5)]
+    assert class_sum(values, y, 5).tolist() == expected
+
+
+def test_selection_maximises_average_plus_worst_then_clean() -> None:
+    def score(pgd: list[float], clean: list[float]) -> tuple[float, float]:
+        return Validation({"clean": torch.tensor(clean), "pgd": torch.tensor(pgd)}).score
+
+    assert score([0.5, 0.5], [0.9, 0.9]) > score([0.9, 0.2], [1.0, 1.0])
+    assert score([0.5, 0.5], [0.9, 0.9]) > score([0.5, 0.5], [0.8, 0.9])
+
+
+def test_validation_counts_by_class() -> None:
+    task = make_task(seed=0)
+    always_0 = torch.tensor([1.0, 0.0, 0.0])
+    found = validate(lambda x: always_0 + 0 * x.flatten(1)[:, :3], task, epoch=1)
+    assert found.accuracy["clean"].tolist() == [1, 0, 0]
+    assert found.accuracy["pgd"].tolist() == [1, 0, 0]
+
+
+# --- the loop ------------------------------------------------------------------------------------------------------
+
+
+def make_task(seed: int) -> Task:
+    """Three classes: a bright left half, a bright right half, neither."""
+    generator = torch.Generator().manual_seed(1)
+    y = torch.arange(36) % 3
+    x = torch.randint(0, 90, (36, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    x[y == 0, :, :, :4] += 150
+    x[y == 1, :, :, 4:] += 150
+    return Task(
+        classes=("left", "right", "none"),
+        x=x,
+        y=y,
+        x_validation=x[:9].float() / 255,
+        y_validation=y[:9],
+        augmentation=Augmentation(crop_padding=1, horizontal_flip=False),
+        validation=Walk(eps=0.1, step=0.05, steps=2, start="uniform"),
+        seed=seed,
+    )
+
+
+def short(name: str) -> object:
+    block = getattr(PAPER.methods, name)
+    walk = Walk(eps=0.1, step=0.05, steps=2, start="gaussian")
+    optimiser = block.optimiser.model_copy(update={"batch_size": 10})
+    return block.model_copy(update={"attack": walk, "optimiser": optimiser, "epochs": 4, "milestones": [2]})
+
+
+def teacher() -> object:
+    torch.manual_seed(77)
+    return frozen_view(build(SPEC))
+
+
+def train(name: str, folder: Path, *, epochs: int = 4, seed: int = 0) -> Run:
+    checkpoint = Checkpoint(folder)
+    return train_network(
+        SPEC, name, short(name), make_task(seed), checkpoint, lambda run: None, epochs=epochs, teacher=teacher()
+    )  # type: ignore[arg-type]
+
+
+def same(a: Run, b: Run) -> bool:
+    weights = [run.student.state_dict() for run in (a, b)]
+    return (
+        a.rows == b.rows
+        and (a.best_epoch, a.best_score) == (b.best_epoch, b.best_score)
+        and all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+        and all(torch.equal(a.best_weights[name], b.best_weights[name]) for name in a.best_weights)
+        and all(torch.equal(a.state[name], b.state[name]) for name in a.state)
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_t18_a_resumed_run_is_the_run_that_was_never_stopped(name: str, tmp_path: Path) -> None:
+    whole = train(name, tmp_path / "whole")
+    train(name, tmp_path / "cut", epochs=2)
+    torch.rand(7)  # whatever happened in between
+    resumed = train(name, tmp_path / "cut")
+    assert resumed.epoch == 4
+    assert same(whole, resumed)
+    assert not same(whole, train(name, tmp_path / "other", seed=1))
+
+
+def test_history_has_every_epoch_and_class_once(tmp_path: Path) -> None:
+    run = train("absld", tmp_path)
+    keys = [(row.epoch, row.key) for row in run.rows]
+    assert len(keys) == len(set(keys))
+    assert {row.epoch for row in run.rows} == {1, 2, 3, 4}
+    first = {row.key: row.value for row in run.rows if row.epoch == 1}
+    assert {f"tau_adv/{name}" for name in ("left", "right", "none")} <= set(first)
+    assert first["tau_adv/left"] == first["tau_clean/none"] == 1
+    assert first["train/lr"] == PAPER.methods.absld.optimiser.lr
+    second = {row.key: row.value for row in run.rows if row.epoch == 2}
+    moved = [abs(second[f"tau_adv/{name}"] - 1) for name in ("left", "right", "none")]
+    assert max(moved) == pytest.approx(PAPER.methods.absld.beta, abs=1e-6)
+
+
+def test_the_harder_class_gets_the_sharper_labels(tmp_path: Path) -> None:
+    rows = train("absld", tmp_path).rows
+    at = {(row.epoch, row.key): row.value for row in rows}
+    names = ("left", "right", "none")
+    hardest = max(names, key=lambda name: at[1, f"risk_adv/{name}"])
+    easiest = min(names, key=lambda name: at[1, f"risk_adv/{name}"])
+    assert at[2, f"tau_adv/{hardest}"] < 1 < at[2, f"tau_adv/{easiest}"]
+
+
+def test_a_broken_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save({"epoch": 1})
+    with pytest.raises(Exception, match="pickle"):
+        checkpoint.save({"epoch": (value for value in ())})
+    assert checkpoint.load(torch.device("cpu")) == {"epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_streams_are_told_apart_by_every_part() -> None:
+    seeds = {
+        stream(*parts)
+        for parts in [
+            (0, "epoch", 1),
+            (0, "epoch", 2),
+            (0, "data", 1),
+            (1, "epoch", 1),
+            (0, "epoch", 12),
+            (0, "epoch1", 2),
+        ]
+    }
+    assert len(seeds) == 6
+    assert stream(0, "epoch", 1) == 3227900496889367144
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_no_cuda_where_cuda_is_asked_for() -> None:
+    with pytest.raises(InputError, match="no CUDA device"):
+        pick("cuda")
+    assert pick("auto") == pick("cpu") == torch.device("cpu")
