@@ -3,10 +3,11 @@
 from absld.data.dataset import read_card, read_split
 from absld.evaluation.arrays import write_npz
 from absld.evaluation.evaluate import evaluate
+from absld.heap import keep_freed_memory
 from absld.networks.weights import load
 from absld.records.files import digest, sha256_of, write_json
 from absld.records.numbers import number_text
-from absld.training.device import pick
+from absld.training.device import limit_threads, pick
 from stages.contracts import EVALUATE
 from stages.opening import Opened, main
 
@@ -15,8 +16,10 @@ def work(stage: Opened) -> None:
     """Measure the best epoch in full and the last one in short, on the test split."""
     from absld.watch.progress import Progress
 
+    keep_freed_memory()
     reads, writes, settings = stage.reads, stage.writes, stage.params.evaluate
     card, device = read_card(reads["card"]), pick(stage.params.train.device)
+    limit_threads(card.size)
     split = read_split(reads["test_x"], reads["test_y"])
     with Progress(str(stage.run)) as progress:
         found = evaluate(

@@ -8,7 +8,7 @@ from absld.teachers.card import Origin, write_card
 from absld.teachers.measure import measure_teacher
 from absld.teachers.obtain import Obtained, obtain
 from absld.training.checkpoint import Checkpoint
-from absld.training.device import pick
+from absld.training.device import limit_threads, pick
 from absld.training.fit import Run
 from absld.training.session import train_network
 from absld.training.task import read_task, spec_for
@@ -19,6 +19,7 @@ from stages.opening import Opened, main
 def work(stage: Opened) -> None:
     """Whatever its source, a teacher becomes safetensors beside a card that says how robust it is."""
     teacher, card = stage.params.teacher, read_card(stage.reads["card"])
+    limit_threads(card.size)
     if isinstance(teacher, TeacherTrained):
         model, origin = trained(stage, teacher, card)
     else:

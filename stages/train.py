@@ -9,7 +9,7 @@ from absld.networks.weights import load, save
 from absld.records.files import write_json
 from absld.records.history import write_history
 from absld.training.checkpoint import Checkpoint
-from absld.training.device import pick
+from absld.training.device import limit_threads, pick
 from absld.training.fit import Run
 from absld.training.session import train_network
 from absld.training.task import read_task, spec_for
@@ -24,6 +24,7 @@ def work(stage: Opened) -> None:
     block = getattr(stage.params.methods, name)
     epochs = min(block.epochs, train.max_epochs or block.epochs)
     card = read_card(stage.reads["card"])
+    limit_threads(card.size)
     device = pick(train.device)
     task = read_task(
         stage.reads,

@@ -128,7 +128,7 @@ def test_bootstrap_of_the_worst_class_meets_the_exact_distribution_of_the_minimu
 def test_bootstrap_uses_its_own_random_numbers() -> None:
     found = table([7, 5], [10, 10])
     np.random.seed(0)
-    before = np.random.get_state()[1].copy()[index, union - attr]
+    before = np.random.get_state()[1].copy()
     first = resampled(found, 5)
     np.testing.assert_array_equal(first, resampled(found, 5))
     assert not np.array_equal(first, resampled(found, 6))

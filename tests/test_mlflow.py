@@ -206,6 +206,16 @@ def test_a_run_whose_process_is_gone_is_marked_killed_by_the_next(root: Path) ->
     assert statuses == {"rslad-s0": "KILLED", "absld-s0": "RUNNING"}
 
 
+def test_a_number_that_another_process_has_now_does_not_keep_a_run_alive(root: Path) -> None:
+    with training(root, WHO):
+        pass
+    client, run_id = client_of(root), runs_of(root)["absld-s0"].info.run_id
+    client.update_run(run_id, status="RUNNING")
+    client.set_tag(run_id, "absld.pid", str(os.getppid()))
+    with training(root, replace(WHO, run="rslad-s0", fingerprint="r")):
+        assert runs_of(root)["absld-s0"].info.status == "KILLED"
+
+
 def test_other_parameters_are_another_run_and_other_data_another_experiment(root: Path) -> None:
     for who in (WHO, replace(WHO, fingerprint="a" * 64), replace(WHO, experiment="svhn-resnet18"), WHO):
         with training(root, who):
@@ -325,12 +335,12 @@ def an_evaluation(**attacks: Any) -> dict[str, Any]:
 
 def an_onnx_file(path: Path) -> None:
     """logits = x flattened, times a matrix; the batch is dynamic."""
-    weights = np.arange(12, dtype=np.float32).reshape(4, 3)
+    weights = np.arange(768, dtype=np.float32).reshape(256, 3)  # small ones are never kept outside of the file
     make = onnx.helper
     graph = make.make_graph(
         [make.make_node("Flatten", ["x"], ["flat"]), make.make_node("MatMul", ["flat", "w"], ["logits"])],
         "student",
-        [make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 1, 2, 2])],
+        [make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 1, 16, 16])],
         [make.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", 3])],
         [onnx.numpy_helper.from_array(weights, "w")],
     )
@@ -493,8 +503,8 @@ def test_the_model_that_is_served_is_the_onnx_file(root: Path, files: Files) -> 
     assert logged.name == "student"
     assert logged.params["method.alpha"] == "0.8"
     model = load_model(logged.artifact_location)
-    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 2, 2)
-    x = np.arange(20, dtype=np.float32).reshape(5, 1, 2, 2)
+    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 16, 16)
+    x = np.arange(1280, dtype=np.float32).reshape(5, 1, 16, 16) / 1280
     session = onnxruntime.InferenceSession(files.student, providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(model.predict(x)["logits"], session.run(None, {"x": x})[0])
     with pytest.raises(Exception, match="float64"):

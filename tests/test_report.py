@@ -105,6 +105,7 @@ def test_the_headline_says_how_sure_it_is() -> None:
         == "ABSLD leads on the worst class: 63.3 % withstand AutoAttack, 13.3 points more than with RSLAD."
     )
     assert three.details[0] == "It is ahead of RSLAD with 2 of 3 seeds; their ranges overlap."
+    assert "At the last epoch the worst class under PGD is 63.3 %, with RSLAD 50.0 %." in three.details
     assert "overlap" in headline(by_hand(seeds=1)).details[0]
     apart = [run_of("rslad", 0, [90, 50], total=100), run_of("absld", 0, [90, 80], total=100)]
     assert headline(summarise(apart, "rslad", teacher(CAT_DOG))).sentence.startswith("ABSLD is best on the worst class")

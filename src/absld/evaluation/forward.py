@@ -11,7 +11,6 @@ from torch.utils.checkpoint import checkpoint
 
 from absld.evaluation.folded import folded
 from absld.networks.frozen import frozen_view
-from absld.networks.zoo import Classifier
 from absld.shapes import Images, Logits
 
 T = TypeVar("T")
@@ -26,16 +25,12 @@ class Forward(nn.Module):
         """`on_work` is told of each pass: its number of images, three times as many where a gradient is wanted."""
         super().__init__()
         self.network = frozen_view(network)
-        self.fast = folded(frozen_view(network))
+        self.fast = folded(self.network)
         self.eval()
         self.on_work = on_work
         self.pieces = 1
         tensors = chain(network.parameters(), network.buffers())
         self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
-        ours = isinstance(network, Classifier)
-        # on two cores a pass with gradient takes a third less time so; another's network may count on the usual layout
-        self.layout = torch.channels_last if ours and self.device.type == "cpu" else torch.contiguous_format
-        self.fast.to(memory_format=self.layout)
 
     @torch.no_grad()
     def judge(self, x: Images) -> Logits:
@@ -47,7 +42,6 @@ class Forward(nn.Module):
         """The same to rounding, for the attacks."""
         gradient = x.requires_grad and torch.is_grad_enabled()
         self.on_work(len(x) * (GRADIENT_COST if gradient else 1))
-        x = x.contiguous(memory_format=self.layout)
         if self.pieces == 1:
             return self.fast(x)  # type: ignore[no-any-return]
         return torch.cat([self._piece(piece, gradient) for piece in x.chunk(self.pieces)])

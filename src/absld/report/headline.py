@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from absld.report.summary import OverSeeds, Summary, measured
-from absld.report.wording import ATTACKS, attack_label, method_label, percent, strongest
+from absld.report.wording import ATTACKS, MEASURES, STRONGEST, attack_label, method_label, percent, strongest
 
 
 class Headline(NamedTuple):
@@ -53,7 +53,7 @@ def headline(summary: Summary) -> Headline:
     else:
         verb = "is best" if _apart(best, rival) else "leads"
         sentence = f"{best.label} {verb} on the {worst}: {share} {survive}, {gap} points more than with {rival.label}."
-    details = [_certainty(summary, best, rival), _price(best, rival), lowest]
+    details = [_certainty(summary, best, rival), _price(best, rival), _at_the_end(summary, best, rival), lowest]
     if rival is not others[0]:
         details.insert(1, f"The next best is {others[0].label} with {percent(others[0].tail['mean'])} %.")
     return Headline(sentence, details)
@@ -87,6 +87,17 @@ def _price(best: Standing, rival: Standing) -> str:
     if gap == "0.0":
         return f"{of_average}, the same as with {rival.label}."
     return f"{of_average}, {gap} points {'more' if difference > 0 else 'less'} than with {rival.label}."
+
+
+def _at_the_end(summary: Summary, best: Standing, rival: Standing) -> str:
+    """The same two at their last epoch: a gap that is gone there came from the choice of the epoch."""
+    attack = next(name for name in STRONGEST if name in summary["last"][best.method])
+    mine, theirs = (
+        percent(measured(summary["last"][place.method][attack], summary["tail"])["mean"]) for place in (best, rival)
+    )
+    label = attack_label(attack, summary["attacks"][attack]["settings"])
+    tail = MEASURES[summary["tail"]].lower()
+    return f"At the last epoch the {tail} under {label} is {mine} %, with {rival.label} {theirs} %."
 
 
 def _lowest(summary: Summary, best: Standing, attack: str) -> str:

@@ -1,8 +1,11 @@
-"""Where tensors live."""
+"""Where tensors live, and how many threads work on them."""
 
 import torch
 
 from absld.errors import InputError
+
+SMALL_IMAGE = 16
+"""Height and width, in pixels, up to which one thread is faster than two (docs/lab-book.md)."""
 
 
 def pick(device: str) -> torch.device:
@@ -19,3 +22,12 @@ def pick(device: str) -> torch.device:
             "set train.device to auto or cpu, or see `absld doctor`"
         )
     return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def limit_threads(size: int) -> None:
+    """Work on small images with one thread: handing parts of them to a second costs more than it saves.
+
+    Their results then depend neither on the number of cores nor on what else the machine does.
+    """
+    if size <= SMALL_IMAGE:
+        torch.set_num_threads(1)
