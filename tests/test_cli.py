@@ -311,10 +311,14 @@ def test_exit_codes_tell_input_from_failure(
 
 
 STAGE_WITH_CHILD = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 subprocess.Popen([sys.executable, "-c", "import os, time; os.setsid(); time.sleep(300)"])  # as torchrun's workers do
 open("started", "w").close()
-time.sleep(300)
+try:
+    time.sleep(300)
+finally:
+    open("goodbye", "w").close()
 """
 
 
@@ -328,6 +332,7 @@ def test_a_signal_ends_the_stage_and_all_below_it(number: signal.Signals, code: 
     below = descendants(wrapper)
     wrapper.send_signal(number)
     assert wrapper.wait(timeout=30) == code
+    assert (project / "goodbye").exists()
     assert [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -349,16 +354,16 @@ print(processes.run(["sh", "stage.sh"], cwd=Path(), env=os.environ, grace=0.5))
 
 
 def test_a_stage_does_not_outlive_a_killed_dvc(project: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "import os, signal, subprocess; subprocess.Popen(['sleep', '300']); os.kill(os.getpid(), signal.SIGKILL)",
-    ]
-    ended = processes.run(command, cwd=project, env=os.environ)
-    assert ended.code == -signal.SIGKILL
-    assert ended.told is None
-    assert not [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "300"]
-                and process.status() != psutil.STATUS_ZOMBIE]  # fmt: skip
+    code = """
+import os, signal, subprocess
+child = subprocess.Popen(["sleep", "300"])
+open("pid", "w").write(str(child.pid))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = processes.run([sys.executable, "-c", code], cwd=project, env=os.environ)
+    assert (ended.code, ended.told) == (-signal.SIGKILL, None)
+    child = int((project / "pid").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
 def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":

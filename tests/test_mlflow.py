@@ -502,6 +502,8 @@ def test_the_model_that_is_served_is_the_onnx_file(root: Path, files: Files) -> 
     logged = client_of(root).get_logged_model(output.model_id)
     assert logged.name == "student"
     assert logged.params["method.alpha"] == "0.8"
+    saved = Path(urllib.request.url2pathname(logged.artifact_location.removeprefix("file://")))
+    assert (saved / "model.onnx").stat().st_size > 768 * 4  # one file, the weights in it
     model = load_model(logged.artifact_location)
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 16, 16)
     x = np.arange(1280, dtype=np.float32).reshape(5, 1, 16, 16) / 1280

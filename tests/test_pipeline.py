@@ -2,123 +2,27 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from projects import Project
 
-from absld.records.files import sha256_of
 from absld.records.history import read_history
-from pipeline.settings import edited
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-ROOT = Path(__file__).parents[1]
-SMALL = (
-    "teacher.method.trades.epochs=2",
-    "teacher.method.trades.milestones=[1]",
-    "teacher.architecture=tiny_resnet",
-    "train.max_epochs=3",
-    "methods.rslad.attack.steps=3",
-    "methods.absld.attack.steps=3",
-    "methods.trades.attack.steps=3",
-    "train.validation.steps=3",
-    "evaluate.attacks.aa.n=20",
-    "evaluate.attacks.cw.n=50",
-    "evaluate.chunk=64",
-    "evaluate.keep=20",
-)
-OUTS = ("data", "models", "runs", "reports", "code")
-
-
-class Project:
-    """A copy of this project in a folder of its own, with a small configuration."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @classmethod
-    def new(cls, folder: Path) -> "Project":
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout.split("\n")  # fmt: skip
-        for name in filter(None, listed):
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        params = folder / "params.yaml"
-        params.write_text(edited(params.read_text(), SMALL))
-        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "Begin"]):
-            subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *command], cwd=folder, check=True)
-        return cls(folder)
-
-    def copy(self, folder: Path) -> "Project":
-        shutil.copytree(self.folder, folder, symlinks=True)
-        for database in folder.glob("mlflow.db*"):  # its artifact paths are absolute
-            database.unlink()
-        shutil.rmtree(folder / "mlruns", ignore_errors=True)
-        return Project(folder)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        paths = os.pathsep.join(map(str, (self.folder / "src", self.folder)))
-        site = str(self.folder.parent / f"{self.folder.name}-site")
-        return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DVC_SITE_CACHE_DIR": site}
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
-            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    def absld(self, *arguments: str, code: int = 0) -> str:
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == code, output
-        return output
-
-    def dvc(self, *arguments: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-
-    def outs(self) -> dict[str, str]:
-        files = (path for out in OUTS for path in (self.folder / out).rglob("*") if path.is_file())
-        return {
-            path.relative_to(self.folder).as_posix(): sha256_of(path) for path in files if path.name != ".gitignore"
-        }
-
-    def ran(self) -> dict[str, str]:
-        """Every stage's log, by name; it changes when the stage runs."""
-        return {path.relative_to(self.folder / "logs").as_posix(): sha256_of(path) for path in self.logs()}
-
-    def logs(self) -> list[Path]:
-        return list((self.folder / "logs").rglob("*.json"))
-
-    def mlflow(self) -> list[Any]:
-        """All runs but the parents."""
-        from mlflow import MlflowClient
-
-        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
-        ids = [experiment.experiment_id for experiment in client.search_experiments()]
-        return [run for run in client.search_runs(ids) if run.info.run_name != "pipeline"]
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose pipeline has run once."""
     project = Project.new(tmp_path_factory.mktemp("finished") / "project")
-    project.said = project.absld("repro")  # type: ignore[attr-defined]
+    project.said = project.absld("repro")
     return project
 
 
@@ -133,8 +37,8 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_what_a_first_repro_leaves_and_says(finished: Project) -> None:
-    said = finished.said  # type: ignore[attr-defined]
-    for wanted in ("student.onnx", "summary.html", "absld ui", "average", "worst"):
+    said = finished.said
+    for wanted in ("student.onnx", "summary.html", "absld ui", "Average", "Worst"):
         assert wanted in said
     git = subprocess.run(["git", "status", "--porcelain"], cwd=finished.folder, capture_output=True, text=True)
     assert git.stdout == "?? dvc.lock\n"
