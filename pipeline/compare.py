@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absld.errors import InputError
+from absld.records.attacks import STRONGEST, attack_label
 from absld.records.files import read_json
-from absld.report.wording import MEASURES, STRONGEST, attack_label, images, number, points
+from absld.report.wording import MEASURES, images, number, points
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,6 +1,9 @@
 """The evaluation as a whole: what it refuses, that it can be interrupted, and what it writes."""
 
 import json
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -522,3 +525,29 @@ def test_the_short_measurement_gives_the_numbers_of_the_long_one(net: Net, split
         measure(net, split, 4, LinfWalk(0.12, 0.03, 5, "uniform"), seed=0, chunk=10, n=8)["pgd"].total.tolist()
         == [2] * 4
     )
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep freed memory")
+def test_freed_memory_is_kept() -> None:
+    """Pages that come back from the system cost a fault each; those that were kept do not."""
+    program = """
+import resource, sys
+import numpy as np
+from absld.heap import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for turn in range(40):
+    if turn == 20:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    several = [np.ones(2**17) for _ in range(8)]
+    del several
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {
+        how: int(
+            subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=True).stdout
+        )
+        for how in ("keep", "default")
+    }
+    assert faults["keep"] < 200 < faults["default"]

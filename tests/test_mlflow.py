@@ -34,7 +34,7 @@ from absld.watch.mlflow_mirror import training
 from absld.watch.names import ClassNames
 from absld.watch.replay import Files, Report, replay
 from absld.watch.store import open_store, tracking_uri
-from pipeline import cli
+from pipeline import cli, doctor
 from pipeline.publish import publish
 
 ROOT = Path(__file__).parent.parent
@@ -289,6 +289,16 @@ def test_the_database_does_not_depend_on_the_working_directory(tmp_path: Path, m
     assert tracking_uri(tmp_path) == "sqlite:////somewhere/other.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert tracking_uri(tmp_path) == "http://mlflow:5000"
+
+
+def test_the_doctor_sees_that_the_project_was_moved(root: Path) -> None:
+    with training(root, WHO):
+        pass
+    assert [line.fine for line in doctor._mlflow(root)] == [True]
+    moved = root.rename(root.parent / "elsewhere")
+    [line] = doctor._mlflow(moved)
+    assert not line.fine
+    assert "a%20project/mlruns" in line.text
 
 
 def test_telemetry_is_off_before_mlflow_is_imported() -> None:

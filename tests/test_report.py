@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from report_runs import CAT_DOG, run_of, teacher, wilson
 from rich.console import Console
 
+from absld.records.attacks import attack_label
 from absld.report.headline import headline
 from absld.report.summary import Summary, over_seeds, summarise
 from absld.report.tables import Line, class_table, failed_checks, results_table
 from absld.report.terminal import class_table as terminal_table
-from absld.report.wording import attack_label, attack_settings, points
+from absld.report.wording import attack_settings, points
 
 BY_HAND = {"rslad": ([9, 5], [8, 6], [7, 4]), "absld": ([8, 7], [9, 6], [7, 6])}
 """Correct images of 10 a class and seed. Averages: rslad .7 .7 .55, absld .75 .75 .65; worst: .5 .6 .4 and .7 .6 .6."""

@@ -68,16 +68,15 @@ def evaluate(
     """
     refuse_training_mode(best)
     refuse_training_mode(last)
+
+    def on_last(text: str, done: int, total: int) -> None:
+        on_progress(f"last epoch, {text}", done, total)
+
     with float32():
         found, plan, net = _examined(best, split, classes, settings, scratch and scratch / "best", on_progress)
-        before, shorter, _ = _examined(
-            last, split, classes, settings, scratch and scratch / "last", on_progress, OF_LAST
-        )
         stable = deterministic(net, to_images(split.x[: settings.chunk]).to(net.device))
-    tables = {
-        key: ClassTable.of(verdict.survived, split.y[verdict.rows], len(classes)) for key, verdict in found.items()
-    }
-    last_tables = {key: ClassTable.of(v.survived, split.y[v.rows], len(classes)) for key, v in before.items()}
+        before, shorter, _ = _examined(last, split, classes, settings, scratch and scratch / "last", on_last, OF_LAST)
+    tables, last_tables = (_tables(verdicts, split.y, len(classes)) for verdicts in (found, before))
     described = {attack.key: attack.settings for attack in plan}
     parts = [key for key in autoattack.PARTS if key in found]
     if parts:

@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from absld.records.attacks import ATTACKS, attack_label, strongest
+
 Card = Mapping[str, Any]
 
-STRONGEST = ("aa", "cw", "pgd", "fgsm", "clean")
-"""From the attack that says most about robustness to the one that says least."""
-ATTACKS = {"clean": "Clean", "fgsm": "FGSM", "pgd": "PGD", "cw": "CW", "aa": "AutoAttack"}
 MOST_CLASSES = 20
 """Classes that the page shows; of more it shows the weakest ones. card.json has them all."""
 SNIPPET = """\
@@ -38,7 +37,7 @@ def card_text(card: Card) -> str:
 
 
 def _summary(card: Card) -> str:
-    student, attack = card["student"], _strongest(card)
+    student, attack = card["student"], strongest(card["attacks"])
     colour = "grey" if student["channels"] == 1 else "colour"
     what = (
         f"An image classifier for **{_escaped(card['data']['name'])}**: {student['size']}×{student['size']} {colour} "
@@ -74,7 +73,14 @@ def _accuracy(card: Card) -> str:
     for attack, measured in card["attacks"].items():
         nsd = measured["accuracy"]["nsd"]
         cells = [_with_interval(measured, name) for name in ("average", "worst", "overall")]
-        rows.append([_name(card, attack), str(measured["n"]), *cells, "–" if nsd is None else f"{nsd:.3f}"])
+        rows.append(
+            [
+                _name(card, attack),
+                str(measured["n"]),
+                *cells,
+                "–" if nsd is None else f"{nsd:.3f}",
+            ]
+        )
     explained = (
         f"Percent of test images, with 95 % intervals over the test images. The attacks move each pixel by at most "
         f"{card['threat_model']['eps_text']} of its range. Overall is half the average over the classes and half the "
@@ -86,12 +92,12 @@ def _accuracy(card: Card) -> str:
 
 def _by_class(card: Card) -> str:
     attacks = card["attacks"]
-    of_strongest = attacks[_strongest(card)]["accuracy"]["per_class"]
+    of_strongest = attacks[strongest(attacks)]["accuracy"]["per_class"]
     names = list(card["classes"])
     explained = "Percent; the lowest of each column is bold."
     if len(names) > MOST_CLASSES:
         names = sorted(names, key=lambda name: of_strongest[name])[:MOST_CLASSES]
-        under = _name(card, _strongest(card))
+        under = _name(card, strongest(attacks))
         explained = f"Percent; the {MOST_CLASSES} weakest of {len(card['classes'])} classes under {under}."
     rows = [[_escaped(name), *(_class_cell(measured, name) for measured in attacks.values())] for name in names]
     return explained + "\n\n" + _table(["Class", *(_name(card, attack) for attack in attacks)], rows)
@@ -152,13 +158,8 @@ def _making(card: Card) -> str:
     return _table(["", ""], rows.items()) + "\n\nEvery setting and every number stands in `card.json` beside this page."
 
 
-def _strongest(card: Card) -> str:
-    return next(attack for attack in STRONGEST if attack in card["attacks"])
-
-
 def _name(card: Card, attack: str) -> str:
-    name, steps = ATTACKS.get(attack, attack), card["attacks"][attack]["settings"].get("steps")
-    return f"{name}-{steps}" if steps else name
+    return attack_label(attack, card["attacks"][attack]["settings"])
 
 
 def _ball(card: Card) -> str:

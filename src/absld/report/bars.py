@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from absld.records.attacks import ATTACKS, attack_label
 from absld.report.drawing import WIDTH, Picture, finish, head, house_style
 from absld.report.palette import INKS, Style, style_of
 from absld.report.summary import MOST_SIDE_BY_SIDE, OverSeeds, Summary
-from absld.report.wording import ATTACKS, attack_label, images, method_label, percent, short_name, whiskers_explained
+from absld.report.wording import images, method_label, percent, short_name, whiskers_explained
 
 GROUP = 0.82
 """Width of a class's bars together, of the 1 between two classes."""

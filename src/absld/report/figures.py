@@ -7,13 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from absld.records.attacks import strongest
 from absld.report import curves
 from absld.report.bars import classes_picture
 from absld.report.drawing import WIDTH, Picture, finish, head, house_style
 from absld.report.inputs import Run
 from absld.report.palette import INKS, SIGNS, class_colours, style_of
 from absld.report.summary import MOST_SIDE_BY_SIDE, Summary
-from absld.report.wording import method_label, short_name, strongest
+from absld.report.wording import method_label, short_name
 
 DRAWN_BY_CLASS = ("aa", "pgd")
 TEMPERATURES = {"tau_adv": "adversarial images", "tau_clean": "clean images"}
@@ -37,7 +38,7 @@ CAPTIONS = {
 def draw_all(summary: Summary, runs: Sequence[Run]) -> list[Picture]:
     """The figures that the runs have data for, in the order of the page."""
     attacks = [attack for attack in DRAWN_BY_CLASS if attack in summary["attacks"]]
-    by_class = [classes_picture(summary, attack) for attack in attacks or [strongest(summary)]]
+    by_class = [classes_picture(summary, attack) for attack in attacks or [strongest(summary["attacks"])]]
     by_method = curves.by_method(runs)
     with house_style():
         training = (
@@ -63,7 +64,7 @@ def _temperatures(summary: Summary, by_method: Mapping[str, Sequence[Run]]) -> P
     learned = {name: runs for name, runs in by_method.items() if curves.series(runs[0], "tau_adv")}
     if not learned:
         return None
-    accuracies = [of[strongest(summary)]["per_class"] for of in summary["methods"].values()]
+    accuracies = [of[strongest(summary["attacks"])]["per_class"] for of in summary["methods"].values()]
     colours = class_colours({name: fmean(of[name]["mean"] or 0.0 for of in accuracies) for name in summary["classes"]})
     figure = Figure(figsize=(WIDTH, curves.panel_height(MOST_SIDE_BY_SIDE) * len(learned)), layout="constrained")
     grid = figure.subplots(len(learned), 2, squeeze=False, sharey="row", sharex="row")

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from absld.records.attacks import ATTACKS, STRONGEST, attack_label, strongest
 from absld.report.summary import OverSeeds, Summary, measured
-from absld.report.wording import ATTACKS, MEASURES, STRONGEST, attack_label, method_label, percent, strongest
+from absld.report.wording import MEASURES, method_label, percent
 
 
 class Headline(NamedTuple):
@@ -28,7 +29,7 @@ class Standing(NamedTuple):
 
 def standings(summary: Summary) -> list[Standing]:
     """The methods, best first, by their accuracy on the worst class (of many classes, the worst tenth)."""
-    attack = strongest(summary)
+    attack = strongest(summary["attacks"])
     places = [
         Standing(method, measured(of[attack], summary["tail"]), of[attack]["average"])
         for method, of in summary["methods"].items()
@@ -38,7 +39,7 @@ def standings(summary: Summary) -> list[Standing]:
 
 def headline(summary: Summary) -> Headline:
     """The report's first sentence, and what must be said with it."""
-    attack = strongest(summary)
+    attack = strongest(summary["attacks"])
     survive = "are recognised" if attack == "clean" else f"withstand {ATTACKS.get(attack, attack)}"
     worst = "worst class" if summary["tail"] == "worst" else "worst tenth of the classes"
     best, *others = standings(summary)
@@ -73,7 +74,7 @@ def _certainty(summary: Summary, best: Standing, rival: Standing) -> str:
         ahead = sum((mine or 0.0) > (theirs or 0.0) for mine, theirs in pairs)
         whole = "every seed of one is above every seed of the other" if _apart(best, rival) else "their ranges overlap"
         return f"It is ahead of {rival.label} with {ahead} of {seeds} seeds; {whole}."
-    basis = f"one seed and {summary['attacks'][strongest(summary)]['n']:,} test images"
+    basis = f"one seed and {summary['attacks'][strongest(summary['attacks'])]['n']:,} test images"
     if _apart(best, rival):
         return f"The 95 % intervals of the two do not overlap ({basis})."
     return f"Chance may explain it: the 95 % intervals of the two overlap ({basis})."

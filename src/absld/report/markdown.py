@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Sequence
 
+from absld.records.attacks import strongest
 from absld.report.drawing import Picture
 from absld.report.headline import headline
 from absld.report.summary import Summary
@@ -17,13 +18,12 @@ from absld.report.tables import (
     results_table,
     runs_table,
 )
-from absld.report.wording import strongest
 
 
 def markdown(summary: Summary, pictures: Sequence[Picture]) -> str:
     """The whole file. Figures are linked, relative to reports/."""
     told = headline(summary)
-    attack = strongest(summary)
+    attack = strongest(summary["attacks"])
     parts = [
         f"# {escape(told.sentence)}",
         "\n".join(f"* {escape(detail)}" for detail in told.details),

@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from absld.data.card import Card
+from absld.records.attacks import STRONGEST, attack_label, strongest
 from absld.report.drawing import Picture, inline
 from absld.report.headline import headline, standings
 from absld.report.palette import INKS, style_of
@@ -22,17 +23,7 @@ from absld.report.tables import (
     runs_table,
 )
 from absld.report.template import PAGE, STYLE
-from absld.report.wording import (
-    MEASURES,
-    STRONGEST,
-    attack_label,
-    images,
-    method_label,
-    percent,
-    spread_explained,
-    strongest,
-    whiskers_explained,
-)
+from absld.report.wording import MEASURES, images, method_label, percent, spread_explained, whiskers_explained
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ def page(summary: Summary, pictures: Sequence[Picture], data: Card, teacher: Map
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, finalize=_unbroken
     )
     environment.globals["zip"] = zip
-    attack = strongest(summary)
+    attack = strongest(summary["attacks"])
     label = attack_label(attack, summary["attacks"][attack]["settings"])
     return environment.from_string(PAGE).render(
         style=Markup(f"{_inks()}{STYLE}"),

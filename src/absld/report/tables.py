@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from absld.records.attacks import attack_label
 from absld.report.summary import MOST_SIDE_BY_SIDE, Accuracy, OverSeeds, Summary, measured
 from absld.report.wording import (
     DASH,
     MEASURES,
-    attack_label,
     attack_settings,
     images,
     method_label,

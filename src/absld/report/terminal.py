@@ -4,10 +4,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from absld.records.attacks import strongest
 from absld.report.summary import Summary
 from absld.report.tables import Cell
 from absld.report.tables import class_table as plain_table
-from absld.report.wording import MINUS, strongest
+from absld.report.wording import MINUS
 
 MOST_ROWS = 20
 """Classes that a screen has room for."""
@@ -24,7 +25,7 @@ def class_table(summary: Summary, attack: str | None = None, most: int = MOST_RO
         most: Classes to show; of more than that, the hardest.
 
     """
-    plain = plain_table(summary, attack or strongest(summary))
+    plain = plain_table(summary, attack or strongest(summary["attacks"]))
     caption = plain.caption
     table = Table(box=SIMPLE_HEAD, min_width=WIDTH, caption_justify="left", caption_style="dim", pad_edge=False)
     table.add_column(plain.corner)

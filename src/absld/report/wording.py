@@ -17,19 +17,6 @@ METHODS = {
     "absld_product": "ABSLD, product",
 }
 """Methods that are not written in capitals."""
-ATTACKS = {
-    "clean": "Clean images",
-    "fgsm": "FGSM",
-    "pgd": "PGD",
-    "cw": "CW",
-    "aa": "AutoAttack",
-    "apgd_ce": "APGD-CE",
-    "apgd_t": "APGD-T",
-    "fab_t": "FAB-T",
-    "square": "Square",
-}
-STRONGEST = ("aa", "cw", "pgd", "fgsm", "clean")
-"""From the attack that says most about robustness to the one that says least."""
 PHRASES = {
     "kappa": "kappa {:g}",
     "version": "{} version",
@@ -60,12 +47,6 @@ def short_name(name: str) -> str:
     return name if len(name) <= 16 else f"{name[:7]}…{name[-7:]}"
 
 
-def attack_label(attack: str, settings: Mapping[str, Any]) -> str:
-    """An attack's name, with the number of its steps if it has several: PGD-20."""
-    name, steps = ATTACKS.get(attack, attack), settings.get("steps", 1)
-    return f"{name}-{steps}" if steps > 1 else name
-
-
 def attack_settings(settings: Mapping[str, Any]) -> str:
     """How an attack was set, as a phrase: "20 steps of 2/255, uniform start, seed 0"."""
     parts = []
@@ -76,11 +57,6 @@ def attack_settings(settings: Mapping[str, Any]) -> str:
         parts.append("starts at the image" if settings["start"] == "none" else f"{settings['start']} start")
     parts += [phrase.format(settings[name]) for name, phrase in PHRASES.items() if name in settings]
     return ", ".join(parts) or DASH
-
-
-def strongest(summary: Summary) -> str:
-    """The attack that decides: AutoAttack where it was run."""
-    return next(attack for attack in (*STRONGEST, *summary["attacks"]) if attack in summary["attacks"])
 
 
 def images(n: int) -> str:

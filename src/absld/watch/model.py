@@ -41,7 +41,7 @@ def _save(path: Path, folder: str, about: Any) -> None:
             mlflow_model=about,
             signature=signature(network),
             pip_requirements=[f"{package}=={version(package)}" for package in NEEDS],
-            save_as_external_data=False,  # otherwise the file that is logged is empty of weights
+            save_as_external_data=False,  # otherwise the weights lie in a second file
             onnx_execution_providers=["CPUExecutionProvider"],
         )
 

@@ -36,7 +36,7 @@ class Progress:
                 BarColumn(24),
                 TimeRemainingColumn(),
             ]
-            self._bar = Bar(*columns, console=Console(file=self._file))
+            self._bar = Bar(*columns, console=Console(file=self._file), transient=True)
             self._bar.start()
         return self
 
@@ -64,8 +64,9 @@ class Progress:
         line = f"{self._name}  {text}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=line, completed=done)
-            if done == total:
+            if done == total:  # the line stays, the bar goes
                 self._bar.console.print(line, highlight=False, markup=False)
+                self._bar.update(self._task, visible=False)
         elif done == total or now - self._spoke >= self._every:
             self._spoke = now
             print(line + self._remaining(done, total, now), file=self._file, flush=True)
