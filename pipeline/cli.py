@@ -77,7 +77,6 @@ def repro(
 
     A profile and settings are checked, then written to params.yaml, then DVC runs.
 
-      absld repro
       absld repro train@absld-0 --force
       absld repro --profile digits --set "runs.seeds=[0, 1, 2]"
       absld repro --set methods.absld.attack.eps=4/255 --set evaluate.eps=4/255

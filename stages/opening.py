@@ -8,17 +8,16 @@
 What happened is written to logs/<key>/<stage>.json, which is no out: times, commit, host.
 """
 
-import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +31,7 @@ from absld.params.root import Params
 from absld.params.teacher import TeacherTrained
 from absld.records.files import digest, sha256_of, write_json
 from absld.records.layout import RunKey
+from absld.watch.git import commit_and_dirty
 from stages.closure import closure
 from stages.contracts import Stage
 
@@ -67,7 +67,7 @@ class Opened:
         """The declared parameters as plain values: fractions are numbers here."""
         return resolved(self.params, declared(self.stage, self.axes))
 
-    @property
+    @cached_property
     def code(self) -> dict[str, str]:
         """The sha256 of every source file that this stage executes."""
         return code_of(self.root, self.stage.name, self.axes.get("method") or teachers_method(self.params))
@@ -82,7 +82,7 @@ class Opened:
         """All of the declared parameters in one hash."""
         return digest(self.resolved)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """What this result is the result of: parameters, files that are read, code."""
         inputs = {name: sha256_of(path) for name, path in self.reads.items() if name != "code" and path.is_file()}
@@ -113,10 +113,9 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
     """Run a stage as a program: `python -m stages.NAME [METHOD [SEED]]`. Exit code 2: the input is wrong."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started, clock = datetime.now(UTC), time.perf_counter()
-    code, message, key = 1, "", "pipeline"
+    code, message, opened = 1, "", None
     try:
         opened = open_stage(stage, Path.cwd(), **_axes(stage))
-        key = opened.key
         _files_exist(opened)
         work(opened)
         code = 0
@@ -133,9 +132,9 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
         message = f"{type(error).__name__}: {error}"
         raise
     finally:
-        _log(stage, key, started, time.perf_counter() - clock, code)
+        log = _log(stage, opened, started, time.perf_counter() - clock, code)
         if code:
-            write_json(FAILURE, {"stage": stage.name, "key": key, "code": code, "message": message})
+            write_json(FAILURE, {"stage": stage.name, "key": log["key"], "code": code, "message": message})
     sys.exit(code)
 
 
@@ -201,36 +200,25 @@ def _files_exist(opened: Opened) -> None:
             raise InputError(f"{shown} is missing; the stages before this one make it: `dvc repro {opened.stage.name}`")
 
 
-def _log(stage: Stage, key: str, started: datetime, seconds: float, code: int) -> None:
+def _log(stage: Stage, opened: Opened | None, started: datetime, seconds: float, code: int) -> dict[str, Any]:
+    """Write down how it went; `opened` is None where the parameters were wrong."""
     torch = sys.modules.get("torch")
     cuda = torch is not None and torch.cuda.is_available()
-    write_json(
-        Path("logs") / key / f"{stage.name}.json",
-        {
-            "stage": stage.name,
-            "key": key,
-            "exit_code": code,
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(seconds, 2),
-            "commit": _git("rev-parse", "HEAD"),
-            "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-            "host": socket.gethostname(),
-            "device": torch.cuda.get_device_name() if torch is not None and cuda else "cpu",
-            "cpus": os.cpu_count(),
-            "python": sys.version.split()[0],
-            "torch": torch.__version__ if torch is not None else None,
-        },
-    )
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
-
-
-def read_failure() -> dict[str, Any] | None:
-    """What the stage that failed last said."""
-    return json.loads(FAILURE.read_text()) if FAILURE.exists() else None
+    commit, dirty = commit_and_dirty(Path.cwd())
+    log: dict[str, Any] = {
+        "stage": stage.name,
+        "key": opened.key if opened else "pipeline",
+        "exit_code": code,
+        "fingerprint": opened.fingerprint if opened and code == 0 else None,
+        "started": started.isoformat(timespec="milliseconds"),
+        "seconds": round(seconds, 2),
+        "commit": commit,
+        "dirty": dirty,
+        "host": socket.gethostname(),
+        "device": torch.cuda.get_device_name() if torch is not None and cuda else "cpu",
+        "cpus": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__ if torch is not None else None,
+    }
+    write_json(Path("logs") / log["key"] / f"{stage.name}.json", log)
+    return log
