@@ -3,6 +3,7 @@
 from absld.data.dataset import read_card, read_split
 from absld.evaluation.arrays import write_npz
 from absld.evaluation.evaluate import evaluate
+from absld.evaluation.workers import worthwhile
 from absld.heap import keep_freed_memory
 from absld.networks.weights import load
 from absld.records.files import digest, sha256_of, write_json
@@ -29,6 +30,7 @@ def work(stage: Opened) -> None:
             card.classes,
             settings,
             scratch=stage.scratch,
+            processes=worthwhile(device),
             on_progress=progress,
         )
     write_npz(writes["verdicts"], found.verdicts)

@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[1]
 SMALL = (
     "teacher.method.trades.epochs=2",
     "teacher.method.trades.milestones=[1]",
-    "teacher.architecture=tiny_resnet",
     "train.max_epochs=3",
     "methods.rslad.attack.steps=3",
     "methods.absld.attack.steps=3",

@@ -121,7 +121,7 @@ def write_run(root: Path, key: RunKey, classes: Sequence[str] = DIGITS, epochs: 
     write_json(files.state, state)
     onnx = {"name": "student.onnx", "bytes": 1_234_567, "sha256": f"{key.seed:064x}"}
     parity = {"images": 2000, "labels_tolerated": 0, "max_difference": 2.5e-6, "sets": {}}
-    student = {"architecture": "tiny_resnet", "parameters": 77_850}
+    student = {"architecture": "tiny_resnet16", "parameters": 77_850}
     write_json(files.card, {"run": str(key), "file": onnx, "student": student, "parity": parity})
     write_history(files.history, list(_history(key, classes, hardness, suffers, epochs, draw)))
     return files
@@ -178,7 +178,7 @@ def teacher(classes: Sequence[str] = DIGITS, total: int = 36) -> dict[str, Any]:
         for attack, share in (("clean", 0.95), ("pgd", 0.75))
     }
     return {
-        "architecture": "tiny_resnet_wide",
+        "architecture": "tiny_resnet32",
         "parameters": 699_000,
         "source": "trained here",
         "licence": "that of the data",

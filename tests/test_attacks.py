@@ -208,7 +208,7 @@ def test_the_cascade_is_the_official_standard_evaluation(
 
 def test_the_fast_form_of_a_student_gives_the_same_robust_accuracy() -> None:
     torch.manual_seed(0)
-    student, x = build(Spec("tiny_resnet", 5, 3, 8, None)), torch.rand(40, 3, 8, 8)
+    student, x = build(Spec("tiny_resnet16", 5, 3, 8, None)), torch.rand(40, 3, 8, 8)
     for _ in range(20):
         student(x)
     net = frozen_view(student)

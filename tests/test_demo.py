@@ -69,7 +69,7 @@ def test_a_student_trained_on_clean_images_alone_is_not_robust(tmp_path: Path) -
     fetch(params.data, ROOT, paths)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    network = build(Spec("tiny_resnet", 10, 1, 8, None))
+    network = build(Spec("tiny_resnet8", 10, 1, 8, None))
     train(network, read_split(paths["train_x"], paths["train_y"]))
     test = read_split(paths["test_x"], paths["test_y"])
     classes = [str(digit) for digit in range(10)]

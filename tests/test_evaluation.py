@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,16 @@ from absld.evaluation.forward import Forward
 from absld.evaluation.measure import measure
 from absld.evaluation.refusals import EvaluationRefusedError
 from absld.evaluation.selection import balanced, chunks
-from absld.evaluation.verdicts import Verdict
+from absld.evaluation.telling import silent
+from absld.evaluation.verdicts import Share, Verdict
+from absld.evaluation.workers import Job, examined, worthwhile
 from absld.metrics import ClassTable
 from absld.networks.zoo import ARCHITECTURES, Spec, build
 from absld.params.evaluate import Evaluate
 from absld.records.files import sha256_of
 from absld.seeds import stream
 
+STANDARD = autoattack.standard
 CLASSES = ["round", "square", "star", "cross"]
 WALKS = ("clean", "fgsm", "pgd", "cw")
 
@@ -97,10 +101,9 @@ def settings(*, eps: float = 0.12, aa: bool = False, chunk: int = 10, keep: int 
 @pytest.fixture(scope="module")
 def _small_budgets() -> Iterator[None]:
     """AutoAttack's own parts, with a tenth of their iterations."""
-    standard = autoattack.standard
 
     def smaller(*arguments: object) -> dict[str, object]:
-        parts = standard(*arguments)
+        parts = STANDARD(*arguments)
         for part in parts.values():
             part.n_iter, part.n_queries = 10, 100
         return parts
@@ -236,6 +239,40 @@ def test_finished_chunks_are_read_back_and_not_computed_again(net: Net, split: S
     again = evaluate(nn.Sequential(net, nn.Linear(4, 4)).eval(), net, split, CLASSES, settings(), scratch=tmp_path)
     assert {file: file.stat().st_mtime_ns for file in files} == stored
     assert_same(again, evaluate(net, net, split, CLASSES, settings()))
+
+
+def test_several_processes_come_to_the_same_verdicts(
+    net: Net, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoattack, "standard", STANDARD)
+    whole = settings(aa=True, eps=0.6, pgd=20)
+    alone = evaluate(net, net, split, CLASSES, whole)
+    told: list[int] = []
+    together = evaluate(
+        net, net, split, CLASSES, whole,
+        scratch=tmp_path, processes=2, on_progress=lambda text, done, total: told.append(done),
+    )  # fmt: skip
+    assert_same(together, alone)
+    assert max(told) == 100
+
+
+def test_a_share_that_is_not_done_is_done_by_whoever_comes_last(net: Net, split: Split, tmp_path: Path) -> None:
+    job = Job(net, split, CLASSES, settings(), tmp_path)
+    bench, plan = job.begin(silent)
+    bench.work(plan, Share(1, 3))
+    assert len(list(tmp_path.glob("pgd-*.npz"))) == 2
+    found, _, _ = examined(job, 1, silent)
+    undisturbed, _, _ = examined(replace(job, scratch=None), 1, silent)
+    for key, verdict in undisturbed.items():
+        np.testing.assert_array_equal(found[key].survived, verdict.survived)
+
+
+def test_processes_are_as_many_as_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    for threads, processes in ((1, 6), (2, 3), (4, 1), (8, 1)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert (worthwhile(cpu), worthwhile(gpu)) == (processes, 1)
 
 
 def test_the_random_numbers_of_everyone_else_are_left_alone(net: Net, split: Split) -> None:

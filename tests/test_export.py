@@ -41,7 +41,7 @@ from stages.opening import Opened
 
 ROOT = Path(__file__).parents[1]
 CLASSES = [*"012345678", "nine|9"]
-SPEC = Spec("tiny_resnet", classes=10, channels=1, size=8, normalisation=((0.3,), (0.25,)))
+SPEC = Spec("tiny_resnet16", classes=10, channels=1, size=8, normalisation=((0.3,), (0.25,)))
 ATTACKS = {
     "clean": {},
     "fgsm": {"start": "none"},
@@ -122,7 +122,7 @@ def sources(student: Classifier) -> Sources:
         },
         data=Card("digits", CLASSES, "digits", 1, 8, {}, {}, "scikit-learn", "CC BY 4.0", "stratified", None),
         teacher={
-            "architecture": "tiny_resnet_wide",
+            "architecture": "tiny_resnet32",
             "parameters": 5678,
             "source": "trained here with trades",
             "sha256": None,
@@ -438,10 +438,10 @@ def test_the_stage_writes_what_its_contract_says(exported: Exported, tmp_path: P
 
 
 def every_student() -> Iterator[Any]:
-    for architecture in ("tiny_resnet", "tiny_resnet_wide", "resnet18", "mobilenet_v2"):
+    for architecture in ("tiny_resnet16", "tiny_resnet32", "resnet18", "mobilenet_v2"):
         for channels in (1, 3):
             for size in (8, 32):
-                slow = (architecture, channels, size) != ("tiny_resnet", 3, 8)
+                slow = (architecture, channels, size) != ("tiny_resnet16", 3, 8)
                 yield pytest.param(architecture, channels, size, marks=[pytest.mark.slow] if slow else [])
 
 

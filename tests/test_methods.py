@@ -29,7 +29,7 @@ CLASSES = 4
 
 def network(seed: int, classes: int = CLASSES) -> nn.Module:
     torch.manual_seed(seed)
-    return build(Spec("tiny_resnet", classes, 1, 8, None)).train()
+    return build(Spec("tiny_resnet16", classes, 1, 8, None)).train()
 
 
 def networks(student: nn.Module, teacher: nn.Module | None = None) -> Networks:

@@ -40,7 +40,7 @@ from pipeline.publish import publish
 ROOT = Path(__file__).parent.parent
 CLASSES = ("cat", "dog", "ship (big)")
 WHO = Identity(
-    experiment="digits-tiny_resnet",
+    experiment="digits-tiny_resnet16",
     run="absld-s0",
     fingerprint="f" * 64,
     pipeline="p" * 64,
@@ -53,7 +53,7 @@ IN_TRAINING = """
 import os, sys
 from pathlib import Path
 from absld.watch.mlflow_mirror import Identity, training
-with training(Path({root!r}), Identity("digits-tiny_resnet", {run!r}, {fingerprint!r}, "p" * 64, {{}}, {{}})):
+with training(Path({root!r}), Identity("digits-tiny_resnet16", {run!r}, {fingerprint!r}, "p" * 64, {{}}, {{}})):
     {body}
 """
 
@@ -222,9 +222,9 @@ def test_other_parameters_are_another_run_and_other_data_another_experiment(root
             pass
     client = client_of(root)
     experiments = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
-    assert set(experiments) == {"Default", "digits-tiny_resnet", "svhn-resnet18"}
+    assert set(experiments) == {"Default", "digits-tiny_resnet16", "svhn-resnet18"}
     fingerprints = [
-        run.data.tags["absld.fingerprint"][0] for run in client.search_runs([experiments["digits-tiny_resnet"]])
+        run.data.tags["absld.fingerprint"][0] for run in client.search_runs([experiments["digits-tiny_resnet16"]])
     ]
     assert sorted(fingerprints) == ["a", "f", "p"]
 
@@ -552,14 +552,14 @@ def train(root: Path) -> Iterator[Train]:
     reads = {name: root / f"{name}.json" for name in ("card", "teacher", "teacher_card")}
     write_json(reads["card"], {"name": "digits", "sha256": "d"})
     write_json(reads["teacher"], "weights")
-    write_json(reads["teacher_card"], {"architecture": "tiny_resnet_wide"})
+    write_json(reads["teacher_card"], {"architecture": "tiny_resnet32"})
     yield Train(root, RunKey("absld", 0), load(ROOT / "params.yaml"), reads)
 
 
 def test_the_identity_is_made_of_what_the_result_is_made_of(train: Train) -> None:
     who = identity(train)
-    assert (who.experiment, who.run, who.fingerprint) == ("digits-tiny_resnet", "absld-s0", "f")
-    assert who.tags == {"dataset": "digits", "teacher": "tiny_resnet_wide", "select_on": "validation"}
+    assert (who.experiment, who.run, who.fingerprint) == ("digits-tiny_resnet8", "absld-s0", "f")
+    assert who.tags == {"dataset": "digits", "teacher": "tiny_resnet32", "select_on": "validation"}
     assert who.params["method"]["name"] == "absld"
     assert who.params["method"]["alpha"] == 5 / 6
     assert identity(replace(train, run=RunKey("rslad", 7))).pipeline == who.pipeline
@@ -581,7 +581,7 @@ def test_names_of_params_fit_mlflow(train: Train) -> None:
     assert float(params["method.alpha"]) == 5 / 6
     assert json.loads(params["method.milestones"]) == load(ROOT / "params.yaml").methods.absld.milestones
     assert params["train.max_epochs"] == "null"
-    assert params["student.architecture"] == "tiny_resnet"
+    assert params["student.architecture"] == "tiny_resnet8"
 
 
 # publishing a project
@@ -614,7 +614,7 @@ def finished(root: Path, files: Files, report: Report) -> Path:
                 target.parent.mkdir(exist_ok=True)
                 shutil.copy(made_by_hand / name, target)
     write_json(root / "data/dataset/card.json", {"name": "digits"})
-    write_json(root / "models/teacher/card.json", {"architecture": "tiny_resnet_wide"})
+    write_json(root / "models/teacher/card.json", {"architecture": "tiny_resnet32"})
     summary = json.loads(report.summary.read_text())
     write_json(report.summary, {**summary, "runs": {"rslad-s0": {}, "absld-s0": {}}})
     (root / "reports" / "summary.html").write_text("<html>")

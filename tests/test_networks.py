@@ -14,8 +14,8 @@ from absld.networks.wrn_34_10 import WideResNet
 from absld.networks.zoo import ARCHITECTURES, Spec, build
 from absld.params.networks import Architecture
 
-TINY = Spec("tiny_resnet", classes=10, channels=1, size=8, normalisation=None)
-LIGHT = ("resnet18", "mobilenet_v2", "tiny_resnet", "tiny_resnet_wide")
+TINY = Spec("tiny_resnet16", classes=10, channels=1, size=8, normalisation=None)
+LIGHT = ("resnet18", "mobilenet_v2", "tiny_resnet16", "tiny_resnet32")
 
 
 def weightless(architecture: str, classes: int = 10, channels: int = 3, size: int = 32) -> nn.Module:
@@ -45,7 +45,7 @@ def test_counts(architecture: str, classes: int, parameters: int, tensors: int |
     assert len(network.state_dict()) == entries
 
 
-@pytest.mark.parametrize(("architecture", "most"), [("tiny_resnet", 100_000), ("tiny_resnet_wide", 400_000)])
+@pytest.mark.parametrize(("architecture", "most"), [("tiny_resnet16", 100_000), ("tiny_resnet32", 400_000)])
 def test_tiny_networks_are_small(architecture: str, most: int) -> None:
     assert sum(p.numel() for p in weightless(architecture, channels=1, size=8).parameters()) < most
 
@@ -136,7 +136,7 @@ def test_logits_of_the_wide_networks_for_any_size(
 
 def test_normalisation_inside_equals_normalisation_outside() -> None:
     mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
-    network = build(Spec("tiny_resnet", 10, 3, 8, (mean, std))).eval()
+    network = build(Spec("tiny_resnet16", 10, 3, 8, (mean, std))).eval()
     x = torch.rand(4, 3, 8, 8)
     outside = torch.stack([(x[:, c] - mean[c]) / std[c] for c in range(3)], dim=1)
     with torch.no_grad():

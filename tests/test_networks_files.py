@@ -17,7 +17,7 @@ from absld.networks.weights import Header
 from absld.networks.zoo import Classifier, Spec, build, filled
 
 State = dict[str, Tensor]
-TINY = Spec("tiny_resnet", classes=10, channels=1, size=8, normalisation=None)
+TINY = Spec("tiny_resnet16", classes=10, channels=1, size=8, normalisation=None)
 
 
 def first_convolution(network: Classifier) -> Tensor:
@@ -49,7 +49,7 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
 
 
-@pytest.mark.parametrize("architecture", ["tiny_resnet", "wrn_34_10"])
+@pytest.mark.parametrize("architecture", ["tiny_resnet16", "wrn_34_10"])
 def test_reading_weights_draws_no_random_number(architecture: str) -> None:
     spec = replace(TINY, architecture=architecture)
     with torch.device("meta"):
@@ -136,7 +136,7 @@ def test_another_architecture_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         checkpoints.read(tmp_path / "c.pt", TINY)
     text = str(caught.value)
-    assert "c.pt: the weights do not fit tiny_resnet (channels: 1, classes: 10)" in text
+    assert "c.pt: the weights do not fit tiny_resnet16 (channels: 1, classes: 10)" in text
     assert "missing: layer1.conv1.weight, layer1.bn1.weight, layer1.bn1.bias and " in text
     assert "unexpected: layer1.0.conv1.weight, " in text
     assert "conv1.weight (64, 3, 3, 3) instead of (16, 1, 3, 3)" in text

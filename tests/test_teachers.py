@@ -23,7 +23,7 @@ from absld.teachers.preflight import check_teacher
 from absld.teachers.robustbench import KNOWN
 
 EPS = 0.1
-SPEC = Spec("tiny_resnet", 10, 3, 32, None)
+SPEC = Spec("tiny_resnet16", 10, 3, 32, None)
 
 
 def card(name: str = "cifar10", classes: int = 10) -> Card:
@@ -44,12 +44,12 @@ def weights(trained: Classifier, tmp_path: Path) -> Path:
 
 
 def from_file(path: str, sha256: str | None = None, normalisation: Normalisation | None = None) -> TeacherFile:
-    inner = {"architecture": "tiny_resnet", "normalisation": normalisation}
+    inner = {"architecture": "tiny_resnet16", "normalisation": normalisation}
     return TeacherFile.model_validate({"source": "file", "eps": EPS, "path": path, "sha256": sha256} | inner)
 
 
 def from_url(path: Path, sha256: str) -> TeacherUrl:
-    inner = {"architecture": "tiny_resnet", "normalisation": None}
+    inner = {"architecture": "tiny_resnet16", "normalisation": None}
     return TeacherUrl.model_validate({"source": "url", "eps": EPS, "url": path.as_uri(), "sha256": sha256} | inner)
 
 
@@ -113,7 +113,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_teacher_of_other_classes_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"do not fit tiny_resnet[^\n]*\n.*linear\.weight \(10, 64\) instead of \(3, 64\)"
+        InputError, match=r"do not fit tiny_resnet16[^\n]*\n.*linear\.weight \(10, 64\) instead of \(3, 64\)"
     ):
         obtain(from_file("weights.pt"), card(classes=3), tmp_path, tmp_path)
 
@@ -129,7 +129,7 @@ def test_an_address_is_fetched_once(trained: Classifier, weights: Path, tmp_path
 
 
 def test_an_address_that_gives_another_file_is_refused(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"set teacher\.source to file, with its path and architecture: tiny_resnet"):
+    with pytest.raises(InputError, match=r"set teacher\.source to file, with its path and architecture: tiny_resnet16"):
         obtain(from_url(weights, "0" * 64), card(), tmp_path, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -153,7 +153,7 @@ def test_the_registry_holds_the_papers_teachers() -> None:
 def tiny_entry(weights: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The registry's first model, but small and on this machine."""
     name = "Zhang2019Theoretically"
-    entry = KNOWN[name]._replace(architecture="tiny_resnet", urls=("file:///no/such/mirror", weights.as_uri()))
+    entry = KNOWN[name]._replace(architecture="tiny_resnet16", urls=("file:///no/such/mirror", weights.as_uri()))
     monkeypatch.setitem(KNOWN, name, entry)
     return name
 
@@ -169,7 +169,7 @@ def test_a_model_of_the_registry(tiny_entry: str, trained: Classifier, weights: 
 
 def test_without_a_hash_only_what_fits_exactly_is_kept(tiny_entry: str, weights: Path, tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, weights)
-    with pytest.raises(InputError, match="do not fit tiny_resnet"):
+    with pytest.raises(InputError, match="do not fit tiny_resnet16"):
         obtain(named(tiny_entry), card(), tmp_path, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -211,22 +211,22 @@ class WideResNet(nn.Module):
 class TestConverted:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(robustbench_package, "ARCHITECTURES", {"WideResNet": "tiny_resnet"})
+        monkeypatch.setattr(robustbench_package, "ARCHITECTURES", {"WideResNet": "tiny_resnet16"})
 
     def test_the_same_function_is_accepted(self, trained: Classifier) -> None:
         theirs = WideResNet(trained.backbone)
         ours = robustbench_package.converted(theirs, "X2020", card())
-        assert ours.spec == Spec("tiny_resnet", 10, 3, 32, ((0.5,) * 3, (0.25,) * 3))
+        assert ours.spec == Spec("tiny_resnet16", 10, 3, 32, ((0.5,) * 3, (0.25,) * 3))
         assert torch.allclose(logits(ours), logits(theirs), atol=1e-5)
 
     def test_equal_weights_with_another_function_are_refused(self, trained: Classifier) -> None:
-        with pytest.raises(InputError, match="its logits differ from those of tiny_resnet"):
+        with pytest.raises(InputError, match="its logits differ from those of tiny_resnet16"):
             robustbench_package.converted(WideResNet(trained.backbone, shift=1.0), "X2020", card())
 
     def test_another_kind_or_number_of_classes_is_refused(self, trained: Classifier) -> None:
         with pytest.raises(InputError, match="it is a Classifier"):
             robustbench_package.converted(trained, "X2020", card())
-        with pytest.raises(InputError, match=r"X2020 cannot be used .*do not fit tiny_resnet"):
+        with pytest.raises(InputError, match=r"X2020 cannot be used .*do not fit tiny_resnet16"):
             robustbench_package.converted(WideResNet(trained.backbone), "X2020", card(classes=3))
 
 
@@ -235,7 +235,7 @@ def test_the_card_says_what_the_teacher_is(trained: Classifier, tmp_path: Path) 
     write_card(tmp_path / "card.json", trained, origin, {"clean": {"n": 3}})
     written = read_json(tmp_path / "card.json")
     assert written == {
-        "architecture": "tiny_resnet",
+        "architecture": "tiny_resnet16",
         "normalisation": None,
         "classes": 10,
         "channels": 3,

@@ -25,7 +25,7 @@ from absld.training.task import Task
 from absld.training.validate import Validation, class_sum, validate
 
 PAPER = load(Path(__file__).parents[1] / "pipeline/profiles/cifar10.yaml")
-SPEC = Spec("tiny_resnet", 3, 1, 8, None)
+SPEC = Spec("tiny_resnet16", 3, 1, 8, None)
 
 
 # --- schedule ------------------------------------------------------------------------------------------------------

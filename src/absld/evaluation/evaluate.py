@@ -13,12 +13,12 @@ from absld.attacks import autoattack
 from absld.data.dataset import Split, to_images
 from absld.evaluation.arrays import Arrays
 from absld.evaluation.checks import Check, attack_order, deterministic, square_beats_apgd
-from absld.evaluation.forward import Forward, float32
-from absld.evaluation.plan import Attack, planned
+from absld.evaluation.forward import float32
 from absld.evaluation.refusals import refuse_training_mode
 from absld.evaluation.selection import balanced
-from absld.evaluation.telling import OnProgress, Telling, silent
-from absld.evaluation.verdicts import Bench, Verdict
+from absld.evaluation.telling import OnProgress, silent
+from absld.evaluation.verdicts import Verdict
+from absld.evaluation.workers import Job, examined
 from absld.intervals import intervals95
 from absld.metrics import ClassTable, accuracies
 from absld.params.evaluate import Evaluate
@@ -48,6 +48,7 @@ def evaluate(
     settings: Evaluate,
     *,
     scratch: Path | None = None,
+    processes: int = 1,
     on_progress: OnProgress = silent,
 ) -> Evaluation:
     """Attack `best` with everything that `settings` ask for, and `last` with PGD.
@@ -59,6 +60,7 @@ def evaluate(
         classes: Names by class id.
         settings: The section of params.yaml.
         scratch: Folder where finished chunks are kept: started again with the same inputs, the evaluation goes on.
+        processes: How many work on it, each with as many threads as this one; needs `scratch`.
         on_progress: Is told what is going on.
 
     Raises:
@@ -73,9 +75,11 @@ def evaluate(
         on_progress(f"last epoch, {text}", done, total)
 
     with float32():
-        found, plan, net = _examined(best, split, classes, settings, scratch and scratch / "best", on_progress)
+        job = Job(best, split, classes, settings, scratch and scratch / "best")
+        found, plan, net = examined(job, processes, on_progress)
         stable = deterministic(net, to_images(split.x[: settings.chunk]).to(net.device))
-        before, shorter, _ = _examined(last, split, classes, settings, scratch and scratch / "last", on_last, OF_LAST)
+        job = Job(last, split, classes, settings, scratch and scratch / "last", OF_LAST)
+        before, shorter, _ = examined(job, 1, on_last)
     tables, last_tables = (_tables(verdicts, split.y, len(classes)) for verdicts in (found, before))
     described = {attack.key: attack.settings for attack in plan}
     parts = [key for key in autoattack.PARTS if key in found]
@@ -93,22 +97,6 @@ def evaluate(
         verdicts=_verdict_arrays(found, split.y),
         adversarial=_adversarial_arrays({key: found[key] for key in shown if key != "clean"}, split.y, settings.keep),
     )
-
-
-def _examined(
-    network: nn.Module,
-    split: Split,
-    classes: Sequence[str],
-    settings: Evaluate,
-    scratch: Path | None,
-    on_progress: OnProgress,
-    only: Sequence[str] | None = None,
-) -> tuple[dict[str, Verdict], list[Attack], Forward]:
-    telling = Telling(on_progress)
-    net = Forward(network, telling.work)
-    plan = [a for a in planned(net, settings, split.y, classes) if only is None or a.key in only]
-    bench = Bench(net, split, len(classes), settings.eps, settings.seed, settings.chunk, telling, scratch)
-    return bench.verdicts(plan), plan, net
 
 
 def _tables(found: Mapping[str, Verdict], y: NDArray[np.int64], classes: int) -> dict[str, ClassTable]:

@@ -4,7 +4,7 @@ A chunk is a fixed set of images, and its random numbers depend on (seed, attack
 same however often the work is interrupted, and whoever does which chunk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,18 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Every `of`-th chunk of each attack, from `number`. Clean images are everyone's: the cascade asks for them."""
+
+    number: int
+    of: int
+
+    def has(self, attack: Attack, chunk: int) -> bool:
+        """Whether a chunk belongs to this share."""
+        return attack.key == "clean" or chunk % self.of == self.number
+
+
+@dataclass(frozen=True)
 class Bench:
     """What all attacks on one network have in common."""
 
@@ -52,22 +64,30 @@ class Bench:
 
     def verdicts(self, plan: Sequence[Attack]) -> dict[str, Verdict]:
         """Run all attacks; what the folder already has is read, not computed."""
-        for attack in plan:
-            self.telling.plan(len(attack.rows) * attack.passes)
-        found: dict[str, Verdict] = {}
-        for attack in plan:
-            alive = np.ones(len(self.split), dtype=np.bool_)
-            if attack.after is not None:
-                before = found[attack.after]
-                alive[:] = False
-                alive[before.rows] = before.survived
-            parts = [
-                self._remembered(attack, number, rows, alive[rows])
-                for number, rows in enumerate(chunks(attack.rows, self.chunk))
-            ]
-            joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            found[attack.key] = Verdict(attack.rows, **joined)
-        return found
+        parts: dict[str, list[Arrays]] = {attack.key: [] for attack in plan}
+        for attack, done in self._done(plan, Share(0, 1)):
+            parts[attack.key].append(done)
+        return {attack.key: Verdict(attack.rows, **_joined(parts[attack.key])) for attack in plan}
+
+    def work(self, plan: Sequence[Attack], share: Share) -> None:
+        """Run a share of all attacks, for the folder."""
+        for _ in self._done(plan, share):
+            pass
+
+    def _done(self, plan: Sequence[Attack], share: Share) -> Iterator[tuple[Attack, Arrays]]:
+        todo = [
+            (attack, number, rows)
+            for attack in plan
+            for number, rows in enumerate(chunks(attack.rows, self.chunk))
+            if share.has(attack, number)
+        ]
+        for attack, _, rows in todo:
+            self.telling.plan(len(rows) * attack.passes)
+        left: dict[str | None, NDArray[np.bool_]] = {None: np.ones(len(self.split), dtype=np.bool_)}
+        for attack, number, rows in todo:
+            done = self._remembered(attack, number, rows, left[attack.after][rows])
+            left.setdefault(attack.key, np.zeros(len(self.split), dtype=np.bool_))[rows] = done["survived"]
+            yield attack, done
 
     def _remembered(self, attack: Attack, number: int, rows: Rows, alive: NDArray[np.bool_]) -> Arrays:
         self.telling.begin(attack.key, len(rows) * attack.passes)
@@ -99,3 +119,7 @@ class Bench:
         survived[alive] = (z.argmax(1) == y).cpu().numpy()
         keep = ~survived[alive] if attack.keep is None else np.isin(targets, attack.keep)
         return {"survived": survived, "kept_rows": targets[keep], "kept_x": x_adv.cpu().numpy()[keep]}
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -20,8 +20,9 @@ from absld.shapes import Images, Logits
 ARCHITECTURES: Mapping[str, Callable[[int, int], nn.Module]] = {
     "resnet18": ResNet18,
     "mobilenet_v2": MobileNetV2,
-    "tiny_resnet": partial(TinyResNet, width=16),
-    "tiny_resnet_wide": partial(TinyResNet, width=32),
+    "tiny_resnet8": partial(TinyResNet, width=8),
+    "tiny_resnet16": partial(TinyResNet, width=16),
+    "tiny_resnet32": partial(TinyResNet, width=32),
     "wrn_34_10": WideResNet,
     "dm_wrn_70_16": DmWideResNet,
 }

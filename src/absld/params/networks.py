@@ -7,7 +7,9 @@ from pydantic_core import PydanticCustomError
 
 from absld.params.base import NonNegative, Positive, Section
 
-Architecture = Literal["resnet18", "mobilenet_v2", "tiny_resnet", "tiny_resnet_wide", "wrn_34_10", "dm_wrn_70_16"]
+Architecture = Literal[
+    "resnet18", "mobilenet_v2", "tiny_resnet8", "tiny_resnet16", "tiny_resnet32", "wrn_34_10", "dm_wrn_70_16"
+]
 
 SMALLEST_IMAGE = 8
 """Height and width, in pixels, that every architecture can take: three halvings leave one pixel."""

@@ -1,0 +1,109 @@
+"""Several processes on one evaluation: each does its share of the chunks, and the scratch folder brings them together.
+
+A chunk's verdicts depend on nothing but its images, seed and number, so who does it does not matter. Small networks
+gain most: two threads on one pass of theirs wait for each other, two processes do not.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from absld.data.dataset import Split
+from absld.evaluation.forward import Forward, float32
+from absld.evaluation.plan import Attack, planned
+from absld.evaluation.telling import OnProgress, Telling, silent
+from absld.evaluation.verdicts import Bench, Share, Verdict
+from absld.heap import keep_freed_memory
+from absld.params.evaluate import Evaluate
+
+MOST = 8
+"""Processes; each holds a network, its activations and a Python of its own."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All attacks on one network, as it is handed to each process."""
+
+    network: nn.Module
+    split: Split
+    classes: Sequence[str]
+    settings: Evaluate
+    scratch: Path | None
+    only: Sequence[str] | None = None
+    """Keys of the attacks that are run; None: all that the settings ask for."""
+
+    def begin(self, on_progress: OnProgress) -> tuple[Bench, list[Attack]]:
+        """The network ready to be attacked, and the attacks."""
+        telling, settings = Telling(on_progress), self.settings
+        net = Forward(self.network, telling.work)
+        plan = planned(net, settings, self.split.y, self.classes)
+        bench = Bench(
+            net, self.split, len(self.classes), settings.eps, settings.seed, settings.chunk, telling, self.scratch
+        )
+        return bench, [attack for attack in plan if self.only is None or attack.key in self.only]
+
+
+def examined(job: Job, processes: int, on_progress: OnProgress) -> tuple[dict[str, Verdict], list[Attack], Forward]:
+    """The verdicts of all attacks, the attacks, and the network as it was judged; `on_progress` sees our share."""
+    bench, plan = job.begin(on_progress)
+    together = min(processes, max(-(-len(attack.rows) // bench.chunk) for attack in plan))
+    if together > 1 and job.scratch is not None:
+        with _helped(job, together):
+            bench.work(plan, Share(0, together))
+        bench = replace(bench, telling=Telling(silent))
+    return bench.verdicts(plan), plan, bench.net
+
+
+def worthwhile(device: torch.device) -> int:
+    """As many processes as there are cores for, where each takes as many threads as this one; on a GPU one."""
+    if device.type != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST, max(1, cores // torch.get_num_threads()))
+
+
+@contextmanager
+def _helped(job: Job, processes: int) -> Iterator[None]:
+    """Let others do the other shares while the block runs, and wait for them; what they leave undone is done later."""
+    context = get_context("spawn")
+    threads = torch.get_num_threads()
+    helpers = [
+        context.Process(target=_help, args=(job, Share(number, processes), threads), daemon=True)
+        for number in range(1, processes)
+    ]
+    try:
+        for helper in helpers:
+            helper.start()
+        yield
+        for helper in helpers:
+            helper.join()
+    finally:
+        for helper in helpers:
+            if helper.is_alive():
+                helper.terminate()
+                helper.join()
+
+
+def _help(job: Job, share: Share, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    with float32():
+        bench, plan = job.begin(silent)
+        bench.work(plan, share)
+
+
+def _end_with_the_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
