@@ -82,7 +82,6 @@ def repro(
       absld repro --set methods.absld.attack.eps=4/255 --set evaluate.eps=4/255
     """
     from pipeline import console, dvc, outcome, profiles
-    from pipeline.preflight import preflight
     from pipeline.project import find_root
     from pipeline.publish import settle
 
@@ -90,7 +89,6 @@ def repro(
     params, kept = profiles.configure(root, profile, assignments or [])
     if kept is not None:
         console.say(f"Your params.yaml is kept as {kept.name}")
-    preflight(root, params)
     outcome.forget_failure(root)
     before = outcome.logs(root)
     ended = dvc.repro(root, stages or [], force=force)

@@ -3,32 +3,35 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from absld.data.preflight import facts_of
 from absld.errors import InputError
-from absld.params.agreement import against_data
-from absld.params.load import told
+from absld.params.agreement import Disagreement, against_data
 from absld.params.root import Params
 from absld.teachers.preflight import check_teacher
 
 
-def preflight(root: Path, params: Params) -> None:
-    """Look at what params.yaml points to.
+def preflight(root: Path, params: Params, told: Callable[[Iterable[Disagreement]], str]) -> None:
+    """Look at what the parameters point to.
+
+    Args:
+        root: the project's folder.
+        params: checked by themselves already.
+        told: puts problems into words, with their places in the file.
 
     Raises:
         InputError: images or a teacher are missing, do not fit the rest, or there is no such device.
 
     """
-    path = root / "params.yaml"
-    if problems := list(against_data(params, facts_of(params.data, root))):
-        raise InputError(told(problems, path))
-    check_teacher(params.teacher, root)
+    problems = list(against_data(params, facts_of(params.data, root)))
     if params.train.device == "cuda" and not devices(root)["cuda"]:
-        raise InputError(
-            "params.yaml: train.device: cuda: torch finds no CUDA device here; set it to auto or cpu, "
-            "or see `absld doctor`"
-        )
+        message = "torch finds no CUDA device here; set it to auto or cpu, or see `absld doctor`"
+        problems.append(Disagreement(("train", "device"), message))
+    if problems:
+        raise InputError(told(problems))
+    check_teacher(params.teacher, root)
 
 
 def devices(root: Path) -> dict[str, object]:

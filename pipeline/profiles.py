@@ -6,11 +6,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from absld.errors import InputError
-from absld.params.load import check
+from absld.params.load import check, told
 from absld.params.root import Params
 from absld.params.yaml_file import read_yaml
 from absld.records.files import replacing, write_text
 from absld.watch.git import git
+from pipeline.preflight import preflight
 from pipeline.settings import edited
 
 FOLDER = Path(__file__).parent / "profiles"
@@ -55,12 +56,16 @@ def use(root: Path, name: str, *, force: bool = False) -> Path | None:
             "params.yaml has been changed and is not committed: commit it, or keep a copy with "
             f"`absld profile use {name} --force`"
         )
-    _, kept = configure(root, profile=name)
+    _, kept = configure(root, profile=name, to_run=False)
     return kept
 
 
-def configure(root: Path, profile: str | None = None, assignments: Sequence[str] = ()) -> tuple[Params, Path | None]:
+def configure(
+    root: Path, profile: str | None = None, assignments: Sequence[str] = (), *, to_run: bool = True
+) -> tuple[Params, Path | None]:
     """Check params.yaml as it would be with a profile and `KEY=VALUE`s, and only then write it.
+
+    What is `to_run` at once is checked further: whether the images and the teacher that it names are there.
 
     A params.yaml that would be lost by a profile is kept as params.yaml.kept-<n>; that path is returned.
 
@@ -69,17 +74,24 @@ def configure(root: Path, profile: str | None = None, assignments: Sequence[str]
 
     """
     path = root / "params.yaml"
-    if profile is None and not assignments:
-        return check(read_yaml(path), path), None
-    old = path.read_text(encoding="utf-8")
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
     new = edited(old if profile is None else text_of(profile), assignments)
     if new == old:
-        return check(read_yaml(path), path), None
+        return _checked(root, path, to_run), None
     with replacing(path) as part:
         part.write_text(new, encoding="utf-8", newline="\n")
-        params = check(read_yaml(part), path)
+        params = _checked(root, part, to_run)
         kept = None if profile is None or is_kept_elsewhere(root) else _keep(path, old)
     return params, kept
+
+
+def _checked(root: Path, file: Path, to_run: bool) -> Params:
+    """What a file says that is params.yaml or will be."""
+    document, path = read_yaml(file), root / "params.yaml"
+    params = check(document, path)
+    if to_run:
+        preflight(root, params, lambda problems: told(problems, document, path))
+    return params
 
 
 def is_kept_elsewhere(root: Path) -> bool:

@@ -28,7 +28,7 @@ def params(root: str = "photos", size: int = 8, channels: int = 3, per_class: in
         {
             "source": "image-folder",
             "root": root,
-            "size": size,
+            "image_size": size,
             "channels": channels,
             "validation_per_class": per_class,
             "split_seed": 0,

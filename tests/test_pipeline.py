@@ -226,10 +226,11 @@ def test_an_edit_remakes_exactly_what_executes_it(project: Project) -> None:
 
 
 def test_a_failing_stage_says_why_and_costs_nothing(project: Project) -> None:
-    outs = project.outs()
+    outs, params = project.outs(), (project.folder / "params.yaml").read_text()
     said = project.absld("repro", "--set", "methods.absld.attack.eps=8", code=2)
     assert "did you mean 8/255?" in said
     said = project.absld("repro", "--set", "data.validation_per_class=500", code=2)
     assert "data.validation_per_class" in said
+    assert (project.folder / "params.yaml").read_text() == params
     assert project.outs() == outs
     assert "Nothing had to run" in project.absld("repro")

@@ -21,7 +21,7 @@ def facts_of(data: Data, root: Path) -> Facts:
     if isinstance(data, ImageFolder):
         listing = listing_of(root / data.root)
         smallest = min(len(images) for images in listing.files["train"])
-        return Facts(len(listing.classes), data.channels, data.size, smallest)
+        return Facts(len(listing.classes), data.channels, data.image_size, smallest)
     if isinstance(data, Public) and data.root is not None and not (root / data.root).is_dir():
         raise InputError(f"data.root: there is no folder {root / data.root}; null downloads the archives")
     return FACTS[data.source]

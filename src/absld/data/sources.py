@@ -64,7 +64,7 @@ def _image_folder(listing: Listing, data: ImageFolder) -> Source:
         classes=listing.classes,
         class_names="the names of the class folders",
         channels=data.channels,
-        size=data.size,
+        size=data.image_size,
         train=train,
         test=test,
         source="your own images; the shorter side resized to the size, then the centre cropped",

@@ -43,7 +43,7 @@ def against_data(params: Params, facts: Facts) -> Iterator[Disagreement]:
         yield Disagreement(
             ("student", "architecture"),
             f"{params.student.architecture} takes images of {SMALLEST_IMAGE}x{SMALLEST_IMAGE} pixels or more, "
-            f"these have {facts.size}x{facts.size}: set data.size to {SMALLEST_IMAGE} or more",
+            f"these have {facts.size}x{facts.size}: set data.image_size to {SMALLEST_IMAGE} or more",
         )
     for section, normalisation in _normalisations(params):
         if normalisation is not None and len(normalisation.mean) != facts.channels:

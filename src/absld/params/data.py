@@ -54,7 +54,7 @@ class ImageFolder(_Data):
     source: Literal["image-folder"]
     root: str
     """The folder, relative to params.yaml."""
-    size: Annotated[int, Field(ge=8, le=1024)]
+    image_size: Annotated[int, Field(ge=8, le=1024)]
     """Height and width that every image is resized to (the shorter side, then the centre is cropped), in pixels."""
     channels: Literal[1, 3]
     """1: grey; 3: colour."""

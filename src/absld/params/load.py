@@ -32,16 +32,12 @@ def check(document: Any, path: Path) -> Params:
         lines = [_line(document, path, _keys(document, detail), _words(detail)) for detail in error.errors()]
         raise InputError("\n".join(dict.fromkeys(lines))) from None
     if problems := list(disagreements(params)):
-        raise InputError(_told(problems, document, path))
+        raise InputError(told(problems, document, path))
     return params
 
 
-def told(problems: Iterable[Disagreement], path: Path) -> str:
-    """A line for each problem that was found after the file at `path` was read."""
-    return _told(problems, read_yaml(path), path)
-
-
-def _told(problems: Iterable[Disagreement], document: Any, path: Path) -> str:
+def told(problems: Iterable[Disagreement], document: Any, path: Path) -> str:
+    """A line for each problem in a document that `path` holds (or will hold)."""
     return "\n".join(_line(document, path, problem.keys, problem.message) for problem in problems)
 
 
@@ -68,7 +64,8 @@ def _words(detail: ErrorDetails) -> str:
     value = detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            near = get_close_matches(str(detail["loc"][-1]), _siblings(detail["loc"]), n=1)
+            known = set(_siblings(detail["loc"])) - {detail["loc"][-1]}  # another member of the union may have it
+            near = get_close_matches(str(detail["loc"][-1]), known, n=1)
             return f"unknown key{f', did you mean {near[0]!r}?' if near else ''}"
         case "missing":
             return "this key is missing; a profile has it with its comment (`absld profile list`)"
