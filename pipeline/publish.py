@@ -26,9 +26,8 @@ def publish(root: Path, params: Params, stale: Container[str]) -> list[str]:
         mlflow.exceptions.MlflowException: the store cannot be used.
 
     """
-    from stages.code import listing
     from stages.contracts import REPORT, TRAIN
-    from stages.opening import open_stage
+    from stages.opening import listing, open_stage
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

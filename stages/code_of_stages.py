@@ -1,9 +1,8 @@
 """Write down which code the stages execute that are the same for all methods."""
 
 from absld.records.files import write_text
-from stages.code import listing
 from stages.contracts import ALL, CODE_OF_STAGES
-from stages.opening import Opened, code_of, declared, main, resolved, teachers_method
+from stages.opening import Opened, code_of, declared, listing, main, resolved, teachers_method
 
 
 def work(stage: Opened) -> None:

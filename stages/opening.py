@@ -70,7 +70,8 @@ class Opened:
     @cached_property
     def code(self) -> dict[str, str]:
         """The sha256 of every source file that this stage executes."""
-        return code_of(self.root, self.stage.name, self.axes.get("method") or teachers_method(self.params))
+        own = self.axes.get("method") if "methods.{method}" in self.stage.params else teachers_method(self.params)
+        return code_of(self.root, self.stage.name, own)
 
     @property
     def code_sha256(self) -> str:
@@ -117,6 +118,7 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
     try:
         opened = open_stage(stage, Path.cwd(), **_axes(stage))
         _files_exist(opened)
+        _code_is_as_listed(opened)
         work(opened)
         code = 0
         if opened.scratch.exists():
@@ -177,6 +179,12 @@ def code_of(root: Path, stage: str, method: str | None) -> dict[str, str]:
     return closure(root, f"stages.{stage}", *([module_of(method)] if method else []))
 
 
+def listing(code: Mapping[str, str], values: Mapping[str, Any]) -> str:
+    """As sha256sum prints it; the last line is the hash of the parameters as they were understood."""
+    lines = [*(f"{sha256}  {path}" for path, sha256 in code.items()), f"{digest(values)}  params"]
+    return "\n".join(lines) + "\n"
+
+
 def teachers_method(params: Params) -> str | None:
     """The method that trains the teacher, if this stage trains it."""
     teacher = getattr(params, "teacher", None)
@@ -198,6 +206,13 @@ def _files_exist(opened: Opened) -> None:
         if name != "code" and not path.exists():
             shown = path.relative_to(opened.root)
             raise InputError(f"{shown} is missing; the stages before this one make it: `dvc repro {opened.stage.name}`")
+
+
+def _code_is_as_listed(opened: Opened) -> None:
+    """Refuse code that the list, which DVC compares, does not describe: its result would pass for another's."""
+    listed = opened.reads.get("code")
+    if listed is not None and listed.is_file() and listed.read_text() != listing(opened.code, opened.resolved):
+        raise InputError("the code or the parameters have changed since this reproduction began: start it again")
 
 
 def _log(stage: Stage, opened: Opened | None, started: datetime, seconds: float, code: int) -> dict[str, Any]:

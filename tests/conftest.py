@@ -1,5 +1,6 @@
 """What many tests stand on."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,16 @@ def _one_thread_and_a_seed() -> Iterator[None]:
     torch.manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         yield
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where ABSLD_REFUSE_SKIPS is set, a test that was skipped is a test that failed: nothing is passed over silently."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    unexpected = [report for report in skipped if "CUDA" not in str(report.longrepr)]
+    if os.environ.get("ABSLD_REFUSE_SKIPS") and unexpected:
+        reporter.write_line(f"{len(unexpected)} tests were skipped, and none may be", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture

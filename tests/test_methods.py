@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from absld.attacks.linf_walk import LinfWalk
-from absld.divergences import cross_entropy, kl, soften
+from absld.divergences import cross_entropy, kl, kl_of_logits, soften
 from absld.methods.absld import Absld, update_temperature
 from absld.methods.protocol import Batch, Evidence, Networks
 from absld.methods.registry import METHODS, make
@@ -68,6 +68,17 @@ def test_kl_is_the_sum_over_classes(seed: int, n: int, classes: int) -> None:
     p = z_t.softmax(-1)
     assert kl(p, z).tolist() == pytest.approx(naive_kl(p, z), abs=1e-12)
     assert kl(z.softmax(-1), z).abs().max() < 1e-12
+
+
+def test_kl_of_logits_is_kl_and_its_gradient_survives_underflow() -> None:
+    z_t, z = torch.randn(2, 5, 4, dtype=torch.float64)
+    torch.testing.assert_close(kl_of_logits(z_t, z), kl(z_t.softmax(-1), z))
+    extreme = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+    value = kl_of_logits(extreme, torch.zeros(1, 3))
+    value.sum().backward()
+    assert value.item() == pytest.approx(math.log(3))
+    assert extreme.grad is not None
+    assert extreme.grad.isfinite().all()
 
 
 def test_kl_of_a_one_hot_target_is_the_cross_entropy() -> None:

@@ -84,6 +84,11 @@ MISTAKES = {
     "unknown device": (_set("train", "device", to="gpu"), "train.device", "'auto', 'cpu' or 'cuda'"),
     "unknown source": (_set("data", "source", to="digts"), "data", "did you mean 'digits'?"),
     "falling milestones": (_set("methods", "rslad", "milestones", to=[5, 3]), "methods.rslad", "rise"),
+    "nesterov without momentum": (
+        lambda d: d["methods"]["rslad"]["optimiser"].update(nesterov=True, momentum=0.0),
+        "methods.rslad.optimiser",
+        "needs a momentum",
+    ),
     "bounds that exclude 1": (_set("methods", "absld", "tau_min", to=2), "methods.absld", "tau_min <= 1 <= tau_max"),
     "too many validation images": (_set("data", "validation_per_class", to=139), "data.validation_per_class", "139"),
     "a teacher that needs a teacher": (

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import grimp
@@ -14,7 +15,7 @@ from absld.params.load import load
 from absld.params.methods import Methods
 from stages.closure import LEFT_OUT, closure
 from stages.contracts import ALL, EVALUATE, TRAIN, Stage
-from stages.opening import code_of, declared, open_stage, resolved, restricted
+from stages.opening import _code_is_as_listed, code_of, declared, listing, open_stage, resolved, restricted
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,6 +151,24 @@ def test_a_run_does_not_depend_on_other_methods_watchers_or_the_report() -> None
     assert "src/absld/training/fit.py" in code
     for other in ("methods/rslad.py", "methods/trades.py", "watch", "report", "export", "params", "evaluation"):
         assert not [path for path in code if path.startswith(f"src/absld/{other}")], other
+
+
+def test_a_stage_that_is_no_method_does_not_depend_on_one() -> None:
+    opened = open_stage(EVALUATE, ROOT, method="absld", seed="0")
+    assert opened.code == code_of(ROOT, "evaluate", None)
+    assert not [path for path in opened.code if path.endswith("methods/absld.py")]
+
+
+def test_code_that_changed_under_way_is_refused(tmp_path: Path) -> None:
+    listed = tmp_path / "absld.sha256"
+    opened = open_stage(TRAIN, ROOT, method="absld", seed="0")
+    opened = replace(opened, reads={"code": listed})
+    _code_is_as_listed(opened)  # a machine without DVC has no list
+    listed.write_text(listing(opened.code, opened.resolved))
+    _code_is_as_listed(opened)
+    listed.write_text(listing({**opened.code, "src/absld/seeds.py": "0" * 64}, opened.resolved))
+    with pytest.raises(InputError, match="changed since this reproduction began"):
+        _code_is_as_listed(opened)
 
 
 def test_the_modules_a_stage_really_loads_are_in_its_closure() -> None:

@@ -1,6 +1,7 @@
 """The loop: schedule, walk, frozen view, selection, and that a resumed run is the run that was never stopped."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from absld.params.train import Augmentation
 from absld.seeds import stream
 from absld.training.checkpoint import Checkpoint
 from absld.training.device import pick
-from absld.training.fit import Run
+from absld.training.fit import DivergedError, Run
 from absld.training.schedule import Schedule
 from absld.training.session import train_network
 from absld.training.task import Task
@@ -157,14 +158,14 @@ def make_task(seed: int) -> Task:
     )
 
 
-def short(name: str) -> object:
+def short(name: str) -> Any:
     block = getattr(PAPER.methods, name)
     walk = Walk(eps=0.1, step=0.05, steps=2, start="gaussian")
     optimiser = block.optimiser.model_copy(update={"batch_size": 10})
     return block.model_copy(update={"attack": walk, "optimiser": optimiser, "epochs": 4, "milestones": [2]})
 
 
-def teacher() -> object:
+def teacher() -> Any:
     torch.manual_seed(77)
     return frozen_view(build(SPEC))
 
@@ -196,6 +197,16 @@ def test_t18_a_resumed_run_is_the_run_that_was_never_stopped(name: str, tmp_path
     assert resumed.epoch == 4
     assert same(whole, resumed)
     assert not same(whole, train(name, tmp_path / "other", seed=1))
+
+
+def test_a_diverged_run_ends_at_once_and_keeps_the_epoch_before(tmp_path: Path) -> None:
+    block = short("rslad")
+    hot = block.model_copy(update={"optimiser": block.optimiser.model_copy(update={"lr": 1e30})})
+    with pytest.raises(DivergedError, match="epoch 1"):
+        train_network(
+            SPEC, "rslad", hot, make_task(0), Checkpoint(tmp_path), lambda run: None, epochs=4, teacher=teacher()
+        )
+    assert Checkpoint(tmp_path).load(torch.device("cpu")) is None
 
 
 def test_history_has_every_epoch_and_class_once(tmp_path: Path) -> None:

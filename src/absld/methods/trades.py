@@ -10,7 +10,7 @@ deterministic, so recomputing it at every step, as the published code does, give
 import torch
 
 from absld.attacks.linf_walk import LinfWalk, end_of
-from absld.divergences import cross_entropy, kl
+from absld.divergences import cross_entropy, kl, kl_of_logits
 from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
 from absld.params import methods as settings
 
@@ -31,6 +31,5 @@ class Trades(Stateless):
         x_adv = end_of(self.walk(nets.frozen, x, lambda _, z: kl(p, z)))
         z = nets.student(x)
         z_adv = nets.student(x_adv)
-        p_clean = nets.student(x).softmax(-1)
-        loss = cross_entropy(z, y) + self.beta * kl(p_clean, z_adv)
+        loss = cross_entropy(z, y) + self.beta * kl_of_logits(nets.student(x), z_adv)
         return Step(loss.mean(), risks(z_adv, z, y))

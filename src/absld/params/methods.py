@@ -26,6 +26,12 @@ class Optimiser(Section):
     batch_size: Count
     """Images a step; the last, smaller batch of an epoch is kept."""
 
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise PydanticCustomError("nesterov", "nesterov needs a momentum above 0")
+        return self
+
 
 class Method(Section):
     """What every method has: how long, how fast, against which attack."""

@@ -21,6 +21,10 @@ from absld.training.task import Task
 from absld.training.validate import Validation, class_sum, validate
 
 
+class DivergedError(RuntimeError):
+    """The weights are lost: going on would cost time and give nothing."""
+
+
 @dataclass
 class Run:
     """All that a run has become so far: what a checkpoint holds."""
@@ -100,6 +104,8 @@ def fit(
             step.loss.backward()  # type: ignore[no-untyped-call]
             run.optimiser.step()
             sums.add(step.loss.detach(), step.seen, y)
+        if not sums.loss.isfinite():
+            raise DivergedError(f"epoch {epoch}: the loss is no finite number any more; a lower learning rate may help")
         evidence = sums.evidence(epoch, schedule.after(epoch))
         trained_with, run.state = run.state, method.next_state(run.state, evidence)
         validation = validate(nets.frozen, task, epoch)
