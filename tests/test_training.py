@@ -209,6 +209,28 @@ def test_a_diverged_run_ends_at_once_and_keeps_the_epoch_before(tmp_path: Path) 
     assert Checkpoint(tmp_path).load(torch.device("cpu")) is None
 
 
+@pytest.mark.parametrize(("batch_size", "refused"), [(5, True), (6, False)])
+def test_a_last_batch_of_one_pixel_is_refused_before_the_first_epoch(
+    batch_size: int, refused: bool, tmp_path: Path
+) -> None:
+    block = short("trades")
+    block = block.model_copy(update={"optimiser": block.optimiser.model_copy(update={"batch_size": batch_size})})
+    spec = Spec("resnet18", 3, 1, 8, None)
+    told: list[int] = []
+
+    def run() -> None:
+        train_network(
+            spec, "trades", block, make_task(0), Checkpoint(tmp_path), lambda run: told.append(run.epoch), epochs=0
+        )
+
+    if refused:
+        with pytest.raises(InputError, match="last batch of one"):
+            run()
+    else:
+        run()
+    assert told == ([] if refused else [0])
+
+
 def test_history_has_every_epoch_and_class_once(tmp_path: Path) -> None:
     run = train("absld", tmp_path)
     keys = [(row.epoch, row.key) for row in run.rows]

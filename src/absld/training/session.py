@@ -1,11 +1,13 @@
 """A network from its first epoch to its last, whatever stage asks for it."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 
+from absld.errors import InputError
 from absld.methods.registry import make
-from absld.networks.zoo import Spec, build
+from absld.networks.zoo import Classifier, Spec, build
 from absld.params import methods as settings
 from absld.seeds import stream
 from absld.shapes import Images, Logits
@@ -37,9 +39,14 @@ def train_network(
         epochs: how many to train in all.
         teacher: in evaluation mode, where the method needs one.
 
+    Raises:
+        InputError: the last batch of an epoch is one that the network cannot be trained with.
+        DivergedError: the loss became infinite or no number.
+
     """
     torch.manual_seed(stream(task.seed, "weights"))
     network = build(spec).to(task.device)
+    _refuse_a_last_batch_of_one(network, task, block.optimiser.batch_size)
     method = make(name, block)
     run = begin(method, network, block.optimiser, task)
     if memory := checkpoint.load(task.device):
@@ -48,3 +55,16 @@ def train_network(
     for _ in fit(run, method, block, task, epochs=epochs, teacher=teacher, checkpoint=checkpoint):
         show(run)
     return run
+
+
+def _refuse_a_last_batch_of_one(network: Classifier, task: Task, batch_size: int) -> None:
+    """BatchNorm has nothing to normalise where a single image is a single pixel in the end."""
+    if len(task.x) % batch_size != 1:
+        return
+    try:
+        deepcopy(network).train()(task.x[:1].float() / 255)
+    except ValueError:
+        raise InputError(
+            f"optimiser.batch_size: {len(task.x)} training images in batches of {batch_size} leave one over, "
+            f"and {network.spec.architecture} cannot be trained with a last batch of one at this size: change it by one"
+        ) from None
