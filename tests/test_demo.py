@@ -11,12 +11,15 @@ import torch
 from projects import Project
 from scipy.stats import spearmanr
 
-from absld.data.dataset import Split, read_split, to_images
+from absld.data.augmentation import batches
+from absld.data.dataset import Split, read_split
 from absld.data.fetch import fetch
 from absld.evaluation.evaluate import evaluate
 from absld.networks.zoo import Spec, build
 from absld.params.load import load
+from absld.params.root import Params
 from absld.records.history import read_history
+from absld.training.schedule import Schedule
 from stages.contracts import CARD, DATA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -70,7 +73,7 @@ def test_a_student_trained_on_clean_images_alone_is_not_robust(tmp_path: Path) -
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = build(Spec("tiny_resnet8", 10, 1, 8, None))
-    train(network, read_split(paths["train_x"], paths["train_y"]))
+    train(network, read_split(paths["train_x"], paths["train_y"]), params)
     test = read_split(paths["test_x"], paths["test_y"])
     classes = [str(digit) for digit in range(10)]
     found = evaluate(network, network, test, classes, params.evaluate).attacks
@@ -78,13 +81,17 @@ def test_a_student_trained_on_clean_images_alone_is_not_robust(tmp_path: Path) -
     assert found["aa"]["accuracy"]["average"] <= 0.15
 
 
-def train(network: torch.nn.Module, split: Split) -> None:
-    """Cross-entropy on clean images, fifteen epochs."""
-    x, y = to_images(split.x), torch.from_numpy(split.y.copy())
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=2e-4)
-    for _ in range(15):
-        for rows in torch.randperm(len(y)).split(64):
+def train(network: torch.nn.Module, split: Split, params: Params) -> None:
+    """Cross-entropy on clean images, with the schedule and the augmentation that the students have."""
+    recipe, generator = params.methods.rslad, torch.Generator().manual_seed(0)
+    schedule = Schedule(tuple(recipe.milestones), recipe.decay)
+    x, y = torch.from_numpy(split.x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(split.y.copy())
+    optimiser = torch.optim.SGD(network.parameters(), lr=recipe.optimiser.lr, momentum=0.9, weight_decay=2e-4)
+    for epoch in range(1, recipe.epochs + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.optimiser.lr * schedule.before(epoch)
+        for images, labels in batches(x, y, recipe.optimiser.batch_size, params.train.augmentation, generator):
             optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
             optimiser.step()
     network.eval().requires_grad_(False)

@@ -143,6 +143,7 @@ def kill_all(process: "subprocess.Popen[str]") -> None:
             member.kill()
         except psutil.NoSuchProcess:
             continue
+    psutil.wait_procs(family, timeout=30)  # DVC takes a lock for stale only when its holder is gone
 
 
 def test_sigterm_leaves_no_process_and_no_run_marked_running(finished: Project, tmp_path: Path) -> None:
