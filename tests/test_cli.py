@@ -228,10 +228,11 @@ def test_an_unknown_profile_has_a_nearest_name() -> None:
         profiles.text_of("digit")
 
 
-def test_every_shipped_profile_is_valid(tmp_path: Path) -> None:
+def test_every_shipped_profile_can_be_taken(tmp_path: Path) -> None:
     for name in profiles.names():
         (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")
         profiles.configure(tmp_path, name, to_run=False)
+        assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == profiles.text_of(name)
 
 
 def test_the_committed_schema_is_the_generated_one() -> None:
