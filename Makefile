@@ -12,9 +12,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+TWELVE := natural, sat, trades, rslad, adaad, frl, bat, cfa, fair_ard, fair_rslad, absld, absld_adv
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-slow check lint format schema lock clean
+.PHONY: help setup demo demo-all test test-slow check lint format schema lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY)  ## the whole pipeline on 8x8 digits: teacher, RSLAD and ABSLD students, AutoAttack, ONNX, report
 	$(BIN)/absld repro --profile digits
+
+demo-all: $(READY)  ## the same with twelve methods, for half an hour on two cores
+	$(BIN)/absld repro --profile digits --set "runs.methods=[$(TWELVE)]"
 
 test: $(READY)  ## the tests, in minutes
 	$(TESTS) -n 2

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ ABOUT = """Distil a robust teacher into a small student that is robust for every
   absld repro --profile cifar10          another configuration
   absld repro --set train.max_epochs=2   one value of params.yaml changed
   absld compare rslad-s0 absld-s0        two students, class by class
+  absld figure 3                         a figure of the paper, with your runs
   absld ui                               MLflow in the browser
 
 All that can be set stands in params.yaml.
@@ -131,21 +132,63 @@ def status() -> None:
 @app.command()
 def compare(
     runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Keys like absld-s0; default: all.")] = None,
-    attack: Annotated[str | None, typer.Option(help="clean, fgsm, pgd, cw or aa; default: the strongest.")] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(help="clean, fgsm, pgd, cw or aa; default: the strongest, beside the paper all."),
+    ] = None,
+    to: Annotated[Literal["paper"] | None, typer.Option(help="Beside the paper's table instead.")] = None,
+    table: Annotated[
+        int | None, typer.Option(help="That table, 1 to 4; default: the one of the runs' data and network.")
+    ] = None,
 ) -> None:
-    """Show runs side by side, class by class.
+    """Show runs side by side, class by class; or the methods beside the paper's table.
 
     absld compare rslad-s0 absld-s0
     absld compare --attack clean
+    absld compare --to paper
+    absld compare --to paper --table 1 --attack aa
     """
     from pipeline import compare, console
+    from pipeline.paper import page
     from pipeline.project import find_root
 
+    if table is not None and to is None:
+        raise InputError("--table is one of the paper's: add --to paper")
     root = find_root()
     keys = runs or compare.evaluated(root)
     if not keys:
         raise InputError("no run has been evaluated yet: `absld repro` makes them")
-    console.show(compare.table([compare.read_evaluation(root, key) for key in keys], attack))
+    if to is None:
+        console.show(compare.table([compare.read_evaluation(root, key) for key in keys], attack))
+    else:
+        console.show(page.page(root, keys, attack, table))
+
+
+@app.command()
+def figure(
+    number: Annotated[int, typer.Argument(min=2, max=5, metavar="NUMBER", help="2, 3, 4 or 5.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .svg or .png; default: below reports/paper/.")
+    ] = None,
+    as_png: Annotated[bool, typer.Option("--png", help="PNG instead of SVG.")] = False,
+) -> None:
+    """Draw a figure of the paper from the runs that there are, over all their seeds.
+
+    2: SAT with soft labels of same and of different smoothness. 3: RSLAD and ABSLD, class by class. 4: the ablation,
+    under every attack. 5: spread of the class risks while training.
+
+      absld figure 3
+      absld figure 5 --output spread.png
+    """
+    from absld.report.terminal import rich_table
+    from pipeline import console, figure
+    from pipeline.project import find_root
+
+    drawn = figure.redraw(find_root(), number, output, as_png=as_png)
+    console.show(rich_table(drawn.table))
+    for key in drawn.left_out:
+        console.say(f"{key} is not finished and left out")
+    console.say(f"figure    {console.near(drawn.path)}")
 
 
 @app.command()

@@ -16,7 +16,13 @@ SHOWN = ("average", "worst", "overall", "nsd")
 
 
 def read_evaluation(root: Path, run: str) -> dict[str, Any]:
-    """The evaluation of a run by its key (``absld-s0``), its folder or the file itself.
+    """The evaluation of a run; `evaluation_file` says how it may be named."""
+    found: dict[str, Any] = read_json(evaluation_file(root, run))
+    return found
+
+
+def evaluation_file(root: Path, run: str) -> Path:
+    """The evaluation.json of a run by its key (``absld-s0``), its folder or the file itself.
 
     Raises:
         InputError: there is none; with the runs that there are.
@@ -28,8 +34,7 @@ def read_evaluation(root: Path, run: str) -> dict[str, Any]:
         Path(run, "evaluation/evaluation.json"),
     ):
         if path.is_file():
-            found: dict[str, Any] = read_json(path)
-            return found
+            return path
     known = ", ".join(evaluated(root)) or "none yet: `absld repro` makes them"
     raise InputError(f"{run!r} is no evaluated run, and no evaluation.json. Evaluated are: {known}")
 

@@ -48,16 +48,16 @@ def results(root: Path, params: Params, stale: Collection[str]) -> None:
         return
     summary = root / REPORT.writes["summary"]
     if summary.is_file():
-        from absld.report.terminal import class_table
+        from absld.report.terminal import Results
 
         say("")
-        show(class_table(read_json(summary)))
+        show(Results(read_json(summary)))
     keys = [RunKey(method, seed) for method in params.runs.methods for seed in params.runs.seeds]
     files = [root / EXPORT.writes["student"].format(method=key.method, seed=key.seed) for key in keys]
     for title, paths in (("students", files), ("report", [root / REPORT.writes["summary_page"]])):
         found = [path for path in paths if path.is_file()]
         for path in found:
-            say(f"{title if path == found[0] else '':9} {_near(path)}")
+            say(f"{title if path == found[0] else '':9} {near(path)}")
     say(f"{'MLflow':9} absld ui")
 
 
@@ -104,7 +104,7 @@ def _leaves(written: Any, checked: Any, prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{key}", "null" if text is None else text, checked[key]
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     """A path as short as it can be typed from here."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

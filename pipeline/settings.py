@@ -103,5 +103,5 @@ def _splice(text: str, start: int, end: int, new: str, *, aligned: bool = False)
         new = f" {new}"
     if aligned and (gap := re.match(r" +(?=#)", after)):
         room = len(gap[0]) + (end - start) - len(new)
-        after = " " * max(room, 1) + after[gap.end() :]
+        after = " " * max(room, 2) + after[gap.end() :]
     return before + new + after

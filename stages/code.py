@@ -7,7 +7,7 @@ from stages.opening import Opened, code_of, listing, main
 
 def work(stage: Opened) -> None:
     """One file for one method."""
-    write_text(stage.writes["code"], listing(code_of(stage.root, "train", stage.axes["method"]), stage.resolved))
+    write_text(stage.writes["code"], listing(code_of(stage.root, "train", *stage.methods), stage.resolved))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
 from absld.records.files import write_text
 from stages.contracts import ALL, CODE_OF_STAGES
-from stages.opening import Opened, code_of, declared, listing, main, resolved, teachers_method
+from stages.opening import Opened, code_of, declared, listing, main, resolved
 
 
 def work(stage: Opened) -> None:
     """One file for each stage."""
     contracts = {contract.name: contract for contract in ALL}
     for name, path in stage.writes.items():
-        method = teachers_method(stage.params) if name == "fetch_teacher" else None
+        methods = stage.methods if name == "fetch_teacher" else []
         values = resolved(stage.params, declared(contracts[name], {}))
-        write_text(path, listing(code_of(stage.root, name, method), values))
+        write_text(path, listing(code_of(stage.root, name, *methods), values))
 
 
 if __name__ == "__main__":

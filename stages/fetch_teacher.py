@@ -3,15 +3,16 @@
 from absld.data.dataset import Card, read_card, read_split
 from absld.networks.weights import save
 from absld.params.agreement import chosen_method
+from absld.params.recipe import AdversarialMethod
 from absld.params.teacher import TeacherTrained
 from absld.teachers.card import Origin, write_card
 from absld.teachers.measure import measure_teacher
 from absld.teachers.obtain import Obtained, obtain
 from absld.training.checkpoint import Checkpoint
 from absld.training.device import limit_threads, pick
-from absld.training.fit import Run
+from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import read_task, spec_for
+from absld.training.task import own_augmentation, own_normalisation, read_task, spec_for
 from stages.contracts import FETCH_TEACHER
 from stages.opening import Opened, main
 
@@ -38,25 +39,25 @@ def trained(stage: Opened, teacher: TeacherTrained, card: Card) -> Obtained:
     """A teacher trained here; the best epoch under its own attack, on the validation split."""
     from absld.watch.progress import Progress
 
-    name = chosen_method(teacher)
-    block = getattr(teacher.method, name)
+    name, block = chosen_method(teacher)
+    assert isinstance(block, AdversarialMethod)
     task = read_task(
         stage.reads,
         card,
         pick(stage.params.train.device),
         select_on="validation",
-        augmentation=teacher.augmentation,
-        validation=block.attack,
+        augmentation=own_augmentation(block, teacher.augmentation),
+        attack=block.attack,
         seed=teacher.seed,
     )
-    spec = spec_for(teacher.architecture, teacher.normalisation, card)
+    spec = spec_for(teacher.architecture, own_normalisation(block, teacher.normalisation), card)
     with Progress("teacher", block.epochs) as progress:
 
         def show(run: Run) -> None:
-            progress.epoch(run.epoch, {row.key: row.value for row in run.rows if row.epoch == run.epoch})
+            progress.epoch(run.epoch, run.values)
 
         run = train_network(spec, name, block, task, Checkpoint(stage.scratch), show, epochs=block.epochs)
-    run.take_best()
+    run.take(run.best_weights)
     source = f"trained here: {name}, {block.epochs} epochs, seed {teacher.seed}; epoch {run.best_epoch} is the best"
     return Obtained(run.student.eval(), Origin(source, None, "trained here", card.licence))
 

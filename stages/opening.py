@@ -25,8 +25,9 @@ from pydantic import BaseModel
 
 from absld.errors import InputError
 from absld.methods.registry import module_of
-from absld.params.agreement import chosen_method
+from absld.params.agreement import chosen_method, trainers
 from absld.params.load import load
+from absld.params.recipe import Method as Block
 from absld.params.root import Params
 from absld.params.teacher import TeacherTrained
 from absld.records.files import digest, sha256_of, write_json
@@ -67,11 +68,24 @@ class Opened:
         """The declared parameters as plain values: fractions are numbers here."""
         return resolved(self.params, declared(self.stage, self.axes))
 
+    @property
+    def block(self) -> Block:
+        """The settings of the run's method; for the stages that see them."""
+        block: Block = getattr(self.params.methods, self.axes["method"])
+        return block
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods whose code this stage executes: its own first, then those that train what it brings."""
+        if "methods.{method}" in self.stage.params:
+            return [self.axes["method"], *trainers(self.block)]
+        teacher = getattr(self.params, "teacher", None)
+        return [chosen_method(teacher)[0]] if isinstance(teacher, TeacherTrained) else []
+
     @cached_property
     def code(self) -> dict[str, str]:
         """The sha256 of every source file that this stage executes."""
-        own = self.axes.get("method") if "methods.{method}" in self.stage.params else teachers_method(self.params)
-        return code_of(self.root, self.stage.name, own)
+        return code_of(self.root, self.stage.name, *self.methods)
 
     @property
     def code_sha256(self) -> str:
@@ -105,8 +119,9 @@ def open_stage(stage: Stage, root: Path, **axes: str) -> Opened:
     params = load(root / "params.yaml")
     reads = {name: root / path.format(**axes) for name, path in stage.reads.items()}
     writes = {name: root / path.format(**axes) for name, path in stage.writes.items()}
-    if "method" in axes and axes["method"] not in type(params.methods).model_fields:
-        raise InputError(f"{axes['method']!r} is no method: known are {', '.join(type(params.methods).model_fields)}")
+    if "method" in axes and getattr(params.methods, axes["method"], None) is None:
+        known = [name for name, block in params.methods if block is not None]
+        raise InputError(f"{axes['method']!r} is no method with a block in params.yaml: those are {', '.join(known)}")
     return Opened(stage, root, axes, restricted(params, declared(stage, axes)), reads, writes)
 
 
@@ -171,24 +186,21 @@ def _only(section: Any, paths: list[list[str]]) -> Any:
         for name, rests in wanted.items()
         for value in [getattr(section, name)]
     }
-    return type(section).model_construct(**values)
+    only = type(section).model_construct(**values)
+    for name in set(only.__dict__) - set(values):  # what is not declared is not there, not even as its default
+        del only.__dict__[name]
+    return only
 
 
-def code_of(root: Path, stage: str, method: str | None) -> dict[str, str]:
-    """The sha256 of every source file that a stage executes; with a method, also the method's."""
-    return closure(root, f"stages.{stage}", *([module_of(method)] if method else []))
+def code_of(root: Path, stage: str, *methods: str) -> dict[str, str]:
+    """The sha256 of every source file that a stage executes, those of its methods among them."""
+    return closure(root, f"stages.{stage}", *map(module_of, methods))
 
 
 def listing(code: Mapping[str, str], values: Mapping[str, Any]) -> str:
     """As sha256sum prints it; the last line is the hash of the parameters as they were understood."""
     lines = [*(f"{sha256}  {path}" for path, sha256 in code.items()), f"{digest(values)}  params"]
     return "\n".join(lines) + "\n"
-
-
-def teachers_method(params: Params) -> str | None:
-    """The method that trains the teacher, if this stage trains it."""
-    teacher = getattr(params, "teacher", None)
-    return chosen_method(teacher) if isinstance(teacher, TeacherTrained) else None
 
 
 def _axes(stage: Stage) -> dict[str, str]:

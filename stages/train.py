@@ -6,54 +6,69 @@ from contextlib import contextmanager
 from absld.data.dataset import read_card
 from absld.networks.frozen import frozen_view
 from absld.networks.weights import load, save
-from absld.records.files import write_json
+from absld.networks.zoo import Classifier, Spec
+from absld.params.agreement import brought
+from absld.params.base import Section
+from absld.records.files import digest, sha256_of, write_json
 from absld.records.history import write_history
+from absld.training.brought import bring
 from absld.training.checkpoint import Checkpoint
 from absld.training.device import limit_threads, pick
-from absld.training.fit import Run
+from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import read_task, spec_for
-from stages.contracts import TRAIN
-from stages.opening import Opened, main
+from absld.training.task import Task, own_augmentation, own_normalisation, read_task, spec_for
+from stages.contracts import CARD, DATA, TRAIN
+from stages.opening import Opened, code_of, main
 
 
 def work(stage: Opened) -> None:
-    """Distil the teacher into a student; the best epoch on validation is what goes on."""
+    """Train a student with its method; the epoch that is best on validation is what goes on."""
     name, seed = stage.run
-    train, student = stage.params.train, stage.params.student
-    block = getattr(stage.params.methods, name)
-    epochs = min(block.epochs, train.max_epochs or block.epochs)
+    train, student, block = stage.params.train, stage.params.student, stage.block
     card = read_card(stage.reads["card"])
     limit_threads(card.size)
-    device = pick(train.device)
     task = read_task(
         stage.reads,
         card,
-        device,
+        pick(train.device),
         select_on=train.select_on,
-        augmentation=train.augmentation,
-        validation=train.validation,
+        augmentation=own_augmentation(block, train.augmentation),
+        attack=train.validation,
         seed=seed,
     )
+    spec = spec_for(student.architecture, own_normalisation(block, student.normalisation), card)
+    teacher = frozen_view(load(stage.reads["teacher"], task.device)) if "teacher" in block.needs else None
+    networks = {key: obtained(stage, key, section, spec, task) for key, section in brought(block).items()}
+    epochs = min(block.epochs, train.max_epochs or block.epochs)
     with watched(stage, epochs) as show:
-        run = train_network(
-            spec_for(student.architecture, student.normalisation, card),
-            name,
-            block,
-            task,
-            Checkpoint(stage.scratch),
-            show,
-            epochs=epochs,
-            teacher=frozen_view(load(stage.reads["teacher"], device)),
-        )
+        checkpoint = Checkpoint(stage.scratch)
+        run = train_network(spec, name, block, task, checkpoint, show, epochs=epochs, teacher=teacher, brought=networks)
     write(stage, run, task.classes)
+
+
+def obtained(stage: Opened, key: str, section: Section, spec: Spec, task: Task) -> Classifier:
+    """A network that the method brings. Its training has a fingerprint of its own, and outlives this stage."""
+    known = [stage.resolved["student"], stage.resolved["train"], section.model_dump(exclude_none=True), task.seed]
+    inputs = {name: sha256_of(stage.reads[name]) for name in {**DATA, **CARD}}
+    fingerprint = digest([key, *known, inputs, code_of(stage.root, "train", *stage.methods[1:])])
+    folder = stage.root / ".absld" / "brought" / f"{key}-{fingerprint[:16]}"
+
+    @contextmanager
+    def watch(name: str, epochs: int) -> Iterator[Callable[[Run], None]]:
+        from absld.watch.progress import Progress
+
+        with Progress(f"{stage.run} {key.replace('_', ' ')} ({name})", epochs) as progress:
+            yield lambda run: progress.epoch(run.epoch, run.values)
+
+    return bring(section, spec, task, root=stage.root, folder=folder, epochs=stage.params.train.max_epochs, watch=watch)
 
 
 def write(stage: Opened, run: Run, classes: tuple[str, ...]) -> None:
     """All outs, from the run alone: what was on disk before a kill does not matter."""
     name, seed = stage.run
+    run.take(run.weights)
     save(stage.writes["last"], run.student, epoch=run.epoch)
-    run.take_best()
+    run.take(run.best_weights)
     save(stage.writes["best"], run.student, epoch=run.best_epoch)
     write_history(stage.writes["history"], run.rows)
     best = {row.quantity: row.value for row in run.rows if row.epoch == run.best_epoch and not row.class_name}
@@ -64,8 +79,12 @@ def write(stage: Opened, run: Run, classes: tuple[str, ...]) -> None:
         "best_epoch": run.best_epoch,
         "best": {"average": best["validation/pgd_average"], "worst": best["validation/pgd_worst"]},
         "select_on": stage.params.train.select_on,
-        "state": {key: dict(zip(classes, values.tolist(), strict=True)) for key, values in sorted(run.state.items())},
+        "state": {
+            key: dict(zip(classes, value.tolist(), strict=True)) if value.dim() else float(value)
+            for key, value in sorted(run.state.items())
+        },
         "settings": stage.resolved[f"methods.{name}"],
+        "train": stage.resolved["train"],
     }
     write_json(stage.writes["state"], state)
 
@@ -80,7 +99,7 @@ def watched(stage: Opened, epochs: int) -> Iterator[Callable[[Run], None]]:
 
         def show(run: Run) -> None:
             live.log(run.rows)
-            progress.epoch(run.epoch, {row.key: row.value for row in run.rows if row.epoch == run.epoch})
+            progress.epoch(run.epoch, run.values)
 
         yield show
 

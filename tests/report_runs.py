@@ -27,6 +27,29 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 STRENGTH = {"absld": 0.55, "rslad": 1.0, "trades": 1.15, "adaad": 0.9}
 """How much a method suffers from a hard class."""
+STATES = {
+    "absld": ("tau_adv", "tau_clean"),
+    "absld_adv": ("tau_adv", "tau_clean"),
+    "fair_ard": ("weight",),
+    "fair_rslad": ("weight",),
+    "frl": ("lambda_clean", "lambda_boundary", "lambda_margin"),
+    "cfa": ("radius", "beta"),
+}
+"""What a method keeps by class. iad keeps one number, natural has no attack to have a risk under."""
+TWELVE = [
+    "natural",
+    "sat",
+    "trades",
+    "rslad",
+    "adaad",
+    "frl",
+    "bat",
+    "cfa",
+    "fair_ard",
+    "fair_rslad",
+    "absld",
+    "absld_adv",
+]
 
 
 def block(correct: Sequence[int], total: int, classes: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +107,7 @@ def run_of(method: str, seed: int, correct: Sequence[int], classes: Sequence[str
         "file": {"name": "student.onnx", "bytes": 9, "sha256": "ab" * 32},
         "parity": {"images": 1, "labels_tolerated": 0, "max_difference": 0.0},
     }
-    state = {"best_epoch": 2, "epochs": 3, "select_on": "validation"}
+    state = {"best_epoch": 2, "epochs": 3, "select_on": "validation", "state": {}}
     return Run(RunKey(method, seed), [], state, evaluation, card)
 
 
@@ -97,6 +120,8 @@ def write_run(root: Path, key: RunKey, classes: Sequence[str] = DIGITS, epochs: 
     accuracy = {}
     for attack, loss in LOSS_OF.items():
         share = 0.97 - loss * (0.6 + 1.3 * suffers * hardness) - 0.05 * hardness + draw.normal(0, 0.015, len(classes))
+        if key.method == "natural" and attack != "clean":
+            share = np.zeros(len(classes))
         correct = np.clip(np.round(share * total), 0, total).astype(int).tolist()
         accuracy[attack] = block(correct, total, classes, dict(SETTINGS[attack]))
     accuracy["aa"]["settings"]["parts"] = {"square": accuracy["aa"]["accuracy"]["average"]}
@@ -117,18 +142,26 @@ def write_run(root: Path, key: RunKey, classes: Sequence[str] = DIGITS, epochs: 
             "provenance": {},
         },
     )
+    rows = list(_history(key, classes, hardness, suffers, epochs, draw))
     state = {"method": key.method, "seed": key.seed, "epochs": epochs, "best_epoch": best, "select_on": "validation"}
-    write_json(files.state, state)
+    last: dict[str, Any] = {name: {} for name in STATES.get(key.method, ())}
+    for row in rows:
+        if row.quantity in last:
+            last[row.quantity][row.class_name] = row.value
+    if key.method == "iad":
+        last["introspection"] = 0.1
+    attack = {"eps": 0.1, "step": 0.025, "steps": 10, "start": "gaussian"}
+    write_json(files.state, {**state, "state": last, "settings": {"epochs": epochs, "attack": attack}})
     onnx = {"name": "student.onnx", "bytes": 1_234_567, "sha256": f"{key.seed:064x}"}
     parity = {"images": 2000, "labels_tolerated": 0, "max_difference": 2.5e-6, "sets": {}}
     student = {"architecture": "tiny_resnet16", "parameters": 77_850}
     write_json(files.card, {"run": str(key), "file": onnx, "student": student, "parity": parity})
-    write_history(files.history, list(_history(key, classes, hardness, suffers, epochs, draw)))
+    write_history(files.history, rows)
     return files
 
 
 def _history(key: RunKey, classes: Sequence[str], hardness: Any, suffers: float, epochs: int, draw: Any) -> Any:
-    tau_adv, tau_clean = np.ones(len(classes)), np.ones(len(classes))
+    state = {name: np.full(len(classes), 0.0 if "lambda" in name else 1.0) for name in STATES.get(key.method, ())}
     for epoch in range(1, epochs + 1):
         done = epoch / epochs
         base = 0.5 + 1.6 * (1 - done) ** 2
@@ -137,6 +170,8 @@ def _history(key: RunKey, classes: Sequence[str], hardness: Any, suffers: float,
         risk_clean = 0.4 * base * (1 + 1.4 * wide * (hardness - hardness.mean())) + draw.normal(0, 0.004, len(classes))
         pgd = 0.75 - 0.5 * (1 - done) ** 3 - 0.25 * suffers * hardness + draw.normal(0, 0.015, len(classes))
         clean = 0.97 - 0.45 * (1 - done) ** 4 - 0.05 * hardness + draw.normal(0, 0.004, len(classes))
+        if key.method == "natural":
+            pgd = np.zeros(len(classes))
         for name, value in {
             "train/loss": base,
             "validation/clean_average": clean.mean(),
@@ -145,14 +180,20 @@ def _history(key: RunKey, classes: Sequence[str], hardness: Any, suffers: float,
             "validation/pgd_worst": pgd.min(),
         }.items():
             yield Row(epoch, name, "", float(value))
-        by_class = {"risk_adv": risk_adv, "risk_clean": risk_clean}
-        if key.method == "absld":
-            for tau, risk in ((tau_adv, risk_adv), (tau_clean, risk_clean)):
+        if key.method == "cfa":
+            yield Row(epoch, "averaging/accepted", "", float(epoch > 1))
+        if key.method == "iad":
+            yield Row(epoch, "state/introspection", "", 0.1)
+        by_class = (
+            {"risk_adv": risk_adv, "risk_clean": risk_clean} if key.method != "natural" else {"risk_clean": risk_clean}
+        )
+        for name, values in state.items():
+            risk = risk_clean if name.endswith("clean") else risk_adv
+            if (key.method, name) != ("absld_adv", "tau_clean"):
                 gap = risk - risk.mean()
-                tau -= 0.1 * (1 if done < 0.75 else 0.1) * gap / abs(gap).max()
-                tau.clip(0.5, 5, out=tau)
-            by_class |= {"tau_adv": tau_adv, "tau_clean": tau_clean}
-        for name, values in by_class.items():
+                values -= 0.1 * (1 if done < 0.75 else 0.1) * gap / abs(gap).max()
+                values.clip(0.5 if "tau" in name else -1, 5, out=values)
+        for name, values in (by_class | state).items():
             yield from (Row(epoch, name, each, float(value)) for each, value in zip(classes, values, strict=True))
 
 

@@ -89,29 +89,59 @@ def comments(text: str) -> list[str]:
     ("assignment", "line"),
     [
         ("train.max_epochs=2", "  max_epochs: 2                  # "),
-        ("methods.absld.attack.eps=4/255", "      eps: 4/255\n"),
+        ("methods.absld.attack.eps=4/255", "    attack: {eps: 4/255, step: 0.025, steps: 7, start: gaussian}\n"),
         ("methods.absld.alpha=0.123456", "    alpha: 0.123456              # "),
-        ("student.normalisation={mean: [0.5], std: [0.25]}", "  normalisation: {mean: [0.5], std: [0.25]}\n"),
-        ("runs.seeds=[0, 1]", "  seeds:\n    - 0\n    - 1\n\ntrain:"),
-        (
-            "methods.trades.milestones=[3]",
-            "    milestones:                  # lr is multiplied by `decay` after these epochs\n      - 3\n",
-        ),
-        ("evaluate.attacks.aa=null", "    aa: null                          # AutoAttack, standard version\n\nexport:"),
+        ("student.normalisation={mean: [0.5], std: [0.25]}", "  normalisation: {mean: [0.5], std: [0.25]}  # the"),
+        ("runs.seeds=[0, 1]", "  seeds: [0, 1]\n\ntrain:"),
+        ("evaluate.attacks.aa=null", "    aa: null                       # AutoAttack, standard version\n\nexport:"),
     ],
 )
 def test_set_changes_one_place_and_keeps_every_comment_elsewhere(assignment: str, line: str) -> None:
-    new = edited(PARAMS, [assignment])
+    set_in(PARAMS, assignment, line)
+
+
+BLOCKS = """\
+methods:
+  trades:                        # a method
+    milestones:                  # when lr falls
+      - 18
+      - 22
+    attack:                      # the walk
+      eps: 0.1
+
+runs:
+  seeds:
+    - 0
+
+train: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("assignment", "line"),
+    [
+        ("methods.trades.attack.eps=4/255", "      eps: 4/255\n"),
+        ("methods.trades.attack=null", "    attack: null                      # the walk\n\nruns:"),
+        ("runs.seeds=[0, 1]", "  seeds:\n    - 0\n    - 1\n\ntrain:"),
+        ("methods.trades.milestones=[3]", "    milestones:                  # when lr falls\n      - 3\n"),
+    ],
+)
+def test_set_keeps_the_form_of_what_a_user_wrote_in_blocks(assignment: str, line: str) -> None:
+    set_in(BLOCKS, assignment, line)
+
+
+def set_in(text: str, assignment: str, line: str) -> None:
+    new = edited(text, [assignment])
     key, _, value = assignment.partition("=")
     assert line in new
-    expected = load(PARAMS)
+    expected = load(text)
     *path, last = key.split(".")
     block = expected
     for part in path:
         block = block[part]
     block[last] = load(value)
     assert load(new) == expected
-    assert comments(new) == comments(PARAMS)
+    assert comments(new) == comments(text)
 
 
 LEAVES = [

@@ -325,6 +325,10 @@ def test_memory_that_does_not_hold_one_image_is_an_error(net: Net, split: Split)
         evaluate(Full().eval(), net, split, CLASSES, settings())
 
 
+UNFOLDED = {"preact_resnet18": 9, "preact_resnet18_bare": 8}
+"""BatchNorms that follow no convolution, or one that a shortcut sees too: the first of each block, and the last of all."""
+
+
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"wrn_34_10", "dm_wrn_70_16"}))
 def test_folding_batchnorm_changes_nothing_but_rounding(architecture: str) -> None:
     net = build(Spec(architecture, 10, 3, 8, ((0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))).train()
@@ -333,7 +337,7 @@ def test_folding_batchnorm_changes_nothing_but_rounding(architecture: str) -> No
         net(x)
     fast = folded(net.eval())
     norms = [m for m in fast.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert not norms
+    assert len(norms) == UNFOLDED.get(architecture, 0)
     torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-4)
 
 

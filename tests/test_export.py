@@ -438,7 +438,8 @@ def test_the_stage_writes_what_its_contract_says(exported: Exported, tmp_path: P
 
 
 def every_student() -> Iterator[Any]:
-    for architecture in ("tiny_resnet16", "tiny_resnet32", "resnet18", "mobilenet_v2"):
+    preact = ("preact_resnet18", "preact_resnet18_bare")
+    for architecture in ("tiny_resnet16", "tiny_resnet32", "resnet18", *preact, "mobilenet_v2"):
         for channels in (1, 3):
             for size in (8, 32):
                 slow = (architecture, channels, size) != ("tiny_resnet16", 3, 8)

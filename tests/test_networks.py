@@ -15,7 +15,7 @@ from absld.networks.zoo import ARCHITECTURES, Spec, build
 from absld.params.networks import Architecture
 
 TINY = Spec("tiny_resnet16", classes=10, channels=1, size=8, normalisation=None)
-LIGHT = ("resnet18", "mobilenet_v2", "tiny_resnet16", "tiny_resnet32")
+LIGHT = tuple(name for name in ARCHITECTURES if "wrn" not in name)
 
 
 def weightless(architecture: str, classes: int = 10, channels: int = 3, size: int = 32) -> nn.Module:
@@ -32,16 +32,22 @@ def test_every_architecture_of_the_parameters_can_be_built() -> None:
     [
         ("resnet18", 10, 11_173_962, 62, 122),
         ("resnet18", 100, 11_220_132, 62, 122),
+        ("preact_resnet18", 10, 11_172_170, 56, 107),
+        ("preact_resnet18", 100, 11_172_170 + 90 * (512 + 1), 56, 107),
+        ("preact_resnet18_bare", 10, 11_171_146, 54, 102),
+        ("preact_resnet18_bare", 100, 11_171_146 + 90 * (512 + 1), 54, 102),
         ("mobilenet_v2", 10, 2_296_922, 173, 344),
         ("mobilenet_v2", 100, 2_412_212, 173, 344),
-        ("wrn_34_10", 10, 48_262_586 - 2_102_112, None, 252 - 61),
-        ("dm_wrn_70_16", 100, 266_888_756, None, 407),
+        ("wrn_34_10", 10, 48_262_586 - 2_102_112, 98, 252 - 61),
+        ("wrn_34_10", 100, 46_160_474 + 90 * (640 + 1), 98, 252 - 61),
+        ("dm_wrn_70_16", 10, 266_888_756 - 90 * (1024 + 1), 206, 407),
+        ("dm_wrn_70_16", 100, 266_888_756, 206, 407),
     ],
 )
-def test_counts(architecture: str, classes: int, parameters: int, tensors: int | None, entries: int) -> None:
+def test_counts(architecture: str, classes: int, parameters: int, tensors: int, entries: int) -> None:
     network = weightless(architecture, classes)
     assert sum(p.numel() for p in network.parameters()) == parameters
-    assert tensors is None or len(list(network.parameters())) == tensors
+    assert len(list(network.parameters())) == tensors
     assert len(network.state_dict()) == entries
 
 
@@ -67,6 +73,16 @@ def resnet18_keys() -> set[str]:
             keys |= convolutions_and_batchnorms(f"layer{layer}.{block}.", ["conv1", "conv2"], ["bn1", "bn2"])
         if layer > 1:
             keys |= convolutions_and_batchnorms(f"layer{layer}.0.shortcut.", ["0"], ["1"])
+    return keys
+
+
+def preact_resnet18_keys() -> set[str]:
+    keys = convolutions_and_batchnorms("", ["conv1"], ["bn"]) | {"linear.weight", "linear.bias"}
+    for layer in (1, 2, 3, 4):
+        for block in (0, 1):
+            keys |= convolutions_and_batchnorms(f"layer{layer}.{block}.", ["conv1", "conv2"], ["bn1", "bn2"])
+        if layer > 1:
+            keys.add(f"layer{layer}.0.shortcut.0.weight")
     return keys
 
 
@@ -103,6 +119,8 @@ def dm_wrn_70_16_keys() -> set[str]:
     ("architecture", "keys"),
     [
         ("resnet18", resnet18_keys()),
+        ("preact_resnet18", preact_resnet18_keys()),
+        ("preact_resnet18_bare", preact_resnet18_keys() - batchnorm("bn")),
         ("mobilenet_v2", mobilenet_v2_keys()),
         ("wrn_34_10", wrn_34_10_keys()),
         ("dm_wrn_70_16", dm_wrn_70_16_keys()),
@@ -112,8 +130,16 @@ def test_keys(architecture: str, keys: set[str]) -> None:
     assert set(weightless(architecture).state_dict()) == keys
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_batchnorms_have_the_defaults_of_pytorch(architecture: str) -> None:
+    norms = [module for module in weightless(architecture).modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum, norm.affine, norm.track_running_stats) for norm in norms} == {
+        (1e-5, 0.1, True, True)
+    }
+
+
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [8, 28, 32])
+@pytest.mark.parametrize("size", [8, 9, 28, 32])
 @pytest.mark.parametrize("architecture", LIGHT)
 def test_logits_for_any_size(architecture: str, size: int, channels: int) -> None:
     network = build(Spec(architecture, 7, channels, size, None)).eval()

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from absld.networks.dm_wrn_70_16 import Block, DmWideResNet, SameConv2d
 from absld.networks.mobilenet_v2 import MobileNetV2
+from absld.networks.preact_resnet18 import PreActResNet18
 from absld.networks.resnet18 import ResNet18
 from absld.networks.wrn_34_10 import WideResNet
 
@@ -49,6 +50,21 @@ def resnet18_by_hand(s: State, x: Tensor) -> Tensor:
             if stride == 2:
                 x = normalised(s, at + "shortcut.1", convolved(s, at + "shortcut.0", x, stride))
             x = F.relu(a + x)
+    return F.linear(F.avg_pool2d(x, 4).flatten(1), s["linear.weight"], s["linear.bias"])
+
+
+def preact_resnet18_by_hand(s: State, x: Tensor) -> Tensor:
+    x = convolved(s, "conv1", x)
+    for layer in (1, 2, 3, 4):
+        for block in (0, 1):
+            at = f"layer{layer}.{block}."
+            stride = 2 if layer > 1 and block == 0 else 1
+            a = F.relu(normalised(s, at + "bn1", x))
+            b = F.relu(normalised(s, at + "bn2", convolved(s, at + "conv1", a, stride)))
+            kept = convolved(s, at + "shortcut.0", a, stride) if stride == 2 else x
+            x = kept + convolved(s, at + "conv2", b)
+    if "bn.weight" in s:
+        x = F.relu(normalised(s, "bn", x))
     return F.linear(F.avg_pool2d(x, 4).flatten(1), s["linear.weight"], s["linear.bias"])
 
 
@@ -101,11 +117,13 @@ def dm_wrn_by_hand(s: State, x: Tensor) -> Tensor:
     ("make", "by_hand"),
     [
         (lambda: ResNet18(3, 10), resnet18_by_hand),
+        (lambda: PreActResNet18(3, 10, final_norm=True), preact_resnet18_by_hand),
+        (lambda: PreActResNet18(3, 10, final_norm=False), preact_resnet18_by_hand),
         (lambda: MobileNetV2(3, 10), mobilenet_v2_by_hand),
         (lambda: WideResNet(3, 10, blocks=2, widen=2), wrn_by_hand),
         (lambda: DmWideResNet(3, 10, blocks=2, widen=2), dm_wrn_by_hand),
     ],
-    ids=["resnet18", "mobilenet_v2", "wrn", "dm_wrn"],
+    ids=["resnet18", "preact_resnet18", "preact_resnet18_bare", "mobilenet_v2", "wrn", "dm_wrn"],
 )
 def test_logits_are_those_of_the_definition(
     make: Callable[[], nn.Module], by_hand: Callable[[State, Tensor], Tensor]
@@ -115,6 +133,25 @@ def test_logits_are_those_of_the_definition(
     x = torch.rand(2, 3, 32, 32, dtype=torch.double)
     with torch.no_grad():
         assert_close(network(x), by_hand(network.state_dict(), x))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ResNet18(3, 10),
+        lambda: PreActResNet18(3, 10, final_norm=True),
+        lambda: MobileNetV2(3, 10),
+    ],
+    ids=["resnet18", "preact_resnet18", "mobilenet_v2"],
+)
+def test_students_start_from_the_defaults_of_pytorch(make: Callable[[], nn.Module]) -> None:
+    """Weights are uniform in ±1/√fan_in, whose standard deviation is 1/√(3 fan_in)."""
+    torch.manual_seed(0)
+    for name, weight in make().state_dict().items():
+        if name.endswith("weight") and weight.numel() > 4000:
+            bound = weight[0].numel() ** -0.5
+            assert weight.abs().max() <= bound
+            assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
 
 
 def test_initialisation_of_the_trades_network() -> None:

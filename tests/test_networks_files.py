@@ -120,6 +120,32 @@ def test_checkpoints_as_they_are_published(tmp_path: Path, published: Classifier
         assert torch.equal(network(x), published(x))
 
 
+def test_the_published_teacher_of_trades(tmp_path: Path) -> None:
+    """252 entries of which 61 are dead, 48,262,586 parameters, no counters, the prefix of DataParallel."""
+    spec = Spec("wrn_34_10", classes=10, channels=3, size=32, normalisation=None)
+    with torch.device("meta"):
+        used = build(spec).backbone.state_dict()
+    dead = {f"sub_{name}": value for name, value in used.items() if name.startswith("block1.")}
+    assert (len(dead), len(used | dead)) == (61, 252)
+    # One stored number for each tensor, so that the file is small.
+    state = {k: torch.ones(()).expand(v.shape) for k, v in (used | dead).items() if not k.endswith("_tracked")}
+    parameters = {name: value.numel() for name, value in state.items() if ".running_" not in name}
+    assert sum(parameters.values()) == 48_262_586
+    assert sum(parameters[name] for name in dead if name in parameters) == 2_102_112
+    torch.save(prefixed("module.", state), tmp_path / "model_cifar_wrn.pt")
+    network = checkpoints.read(tmp_path / "model_cifar_wrn.pt", spec)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 46_160_474
+    assert all((parameter == 1).all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("theirs", "ours", "says"), [("", "_bare", "unexpected"), ("_bare", "", "missing")])
+def test_preact_variants_are_not_mistaken_for_each_other(tmp_path: Path, theirs: str, ours: str, says: str) -> None:
+    written, wanted = (Spec(f"preact_resnet18{variant}", 10, 3, 32, None) for variant in (theirs, ours))
+    torch.save(build(written).backbone.state_dict(), tmp_path / "c.pt")
+    with pytest.raises(InputError, match=rf"{says}: bn\.weight, bn\.bias, bn\.running_mean and 2 more\n"):
+        checkpoints.read(tmp_path / "c.pt", wanted)
+
+
 def test_safetensors_and_half_precision(tmp_path: Path, published: Classifier) -> None:
     halves = {
         name: value.half() if value.is_floating_point() else value

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from absld.errors import InputError
+from absld.params import adversarial, distillation, recipe
 from absld.params import methods as settings
 from absld.params.agreement import against_data
 from absld.params.base import parse_number
@@ -24,11 +25,21 @@ PROFILES = sorted((Path(__file__).parents[1] / "pipeline" / "profiles").glob("*.
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
 def test_every_profile_is_valid_and_complete(path: Path) -> None:
     params = load(path)
-    assert _keys(params.model_dump(exclude_none=False)) - _keys(read_yaml(path)) <= _unused_teacher_methods()
+    left_out = _keys(params.model_dump(exclude_none=False)) - _keys(read_yaml(path))
+    assert not {key for key in left_out if not _one_of_several(key)}
 
 
 def test_the_profiles_that_are_promised_are_there() -> None:
-    assert {"digits", "fashion-mnist", "cifar10", "image-folder"} <= {path.stem for path in PROFILES}
+    assert {
+        "digits",
+        "fashion-mnist",
+        "cifar10",
+        "cifar10-mobilenet",
+        "cifar10-quick",
+        "cifar100",
+        "cifar100-mobilenet",
+        "image-folder",
+    } <= {path.stem for path in PROFILES}
 
 
 def test_params_yaml_is_the_profile_digits(root: Path) -> None:
@@ -158,17 +169,39 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_images_that_are_too_small_for_the_student(root: Path) -> None:
     params = load(root / "params.yaml")
-    found = list(against_data(params, Facts(classes=2, channels=1, size=7, smallest_class=100)))
+    found = list(against_data(params, Facts(classes=10, channels=1, size=7, smallest_class=100)))
     assert [problem.keys for problem in found] == [("student", "architecture")]
+
+
+def test_a_hard_class_that_the_data_do_not_have_is_named(root: Path) -> None:
+    params = load(root / "params.yaml")
+    found = list(against_data(params, Facts(classes=9, channels=1, size=8, smallest_class=100)))
+    assert [problem.keys for problem in found] == [("methods", "sat_dsd", "hard_classes", 2)]
+
+
+def test_a_method_that_is_to_run_needs_its_block(root: Path) -> None:
+    document = read_yaml(root / "params.yaml")
+    del document["methods"]["absld"]
+    with pytest.raises(InputError, match=r"runs\.methods\[1\]: 'absld' has no block in `methods`"):
+        check(document, root / "params.yaml")
+    del document["methods"]["frl"]
+    document["runs"]["methods"] = ["rslad"]
+    assert check(document, root / "params.yaml").methods.frl is None
 
 
 def test_settings_are_plain_data() -> None:
     """Their code is in no closure (docs/adr/0003), so there must be nothing in them to run but checks."""
-    blocks = [block for block in vars(settings).values() if isinstance(block, type) and issubclass(block, BaseModel)]
-    assert len(blocks) >= 5
+    modules = (adversarial, distillation, recipe, settings)
+    blocks = {
+        block
+        for module in modules
+        for block in vars(module).values()
+        if isinstance(block, type) and issubclass(block, BaseModel)
+    }
+    assert len(blocks) >= 25
     for block in blocks:
         public = {name for name in vars(block) if not name.startswith(("_", "model_"))}
-        assert not public - set(block.model_fields), block
+        assert public - set(block.model_fields) <= {"needs"}, block
 
 
 def _keys(tree: Any, prefix: str = "") -> set[str]:
@@ -177,5 +210,7 @@ def _keys(tree: Any, prefix: str = "") -> set[str]:
     return {key for name, value in tree.items() for key in _keys(value, f"{prefix}.{name}")}
 
 
-def _unused_teacher_methods() -> set[str]:
-    return {f".teacher.method.{name}" for name in settings.Methods.model_fields}
+def _one_of_several(key: str) -> bool:
+    """A method's block may be left out, and where one method is chosen the others are."""
+    holder, _, name = key.rpartition(".")
+    return name in settings.Methods.model_fields and holder.rpartition(".")[2] in ("method", "methods")

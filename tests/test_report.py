@@ -3,19 +3,21 @@
 import json
 import math
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_runs import CAT_DOG, run_of, teacher, wilson
+from report_runs import CAT_DOG, DIGITS, TWELVE, run_of, teacher, wilson
 from rich.console import Console
 
 from absld.records.attacks import attack_label
 from absld.report.headline import headline
 from absld.report.summary import Summary, over_seeds, summarise
 from absld.report.tables import Line, class_table, failed_checks, results_table
+from absld.report.terminal import Results
 from absld.report.terminal import class_table as terminal_table
 from absld.report.wording import attack_settings, points
 
@@ -154,3 +156,36 @@ def test_the_terminal_shows_the_hardest_of_many_classes() -> None:
     run = run_of("absld", 0, [10] * 80 + [1] * 20, classes)
     table = terminal_table(summarise([run], None, teacher(classes)), most=5)
     assert [str(text) for text in table.columns[0].cells][3:] == ["c80", "c81", "c82", "c83", "c84"]
+
+
+def twelve() -> Summary:
+    """Each class of the twelfth method has a correct image more than that of the first."""
+    runs = [run_of(method, 0, [place] * 9 + [place // 2], DIGITS, 20) for place, method in enumerate(TWELVE)]
+    return summarise(runs, "rslad", teacher(DIGITS))
+
+
+def test_many_methods_stand_below_each_other() -> None:
+    table = class_table(twelve(), "aa")
+    assert list(table.columns) == [*DIGITS, "Average", "Worst class", "Overall"]
+    (group,) = table.groups
+    assert [line.head for line in group.lines][:3] == ["RSLAD", "Natural", "SAT"], "the baseline first"
+    last = group.lines[-1]
+    assert (last.head, texts(last)) == ("ABSLD, adv only", ["55.0"] * 9 + ["25.0", "52.0", "25.0", "38.5"])
+    assert [cell.best for cell in last.cells] == [True] * 13
+    assert not any(cell.best for cell in group.lines[1].cells)
+    assert "Bold: the best method of each column" in table.caption and "difference" not in table.caption
+
+
+def shown(summary: Summary, width: int) -> list[list[str]]:
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(Results(summary))
+    return [line.split() for line in console.export_text().splitlines()]
+
+
+def test_a_narrow_terminal_leaves_the_classes_out_and_says_so() -> None:
+    wide, narrow = shown(twelve(), 140), shown(twelve(), 80)
+    assert ["BAT", *["30.0"] * 9, "15.0", "28.5", "15.0", "21.8"] in wide
+    assert ["BAT", "28.5", "15.0", "21.8"] in narrow
+    assert "wider" in str(narrow) and "wider" not in str(wide)
+    assert max(len(" ".join(words)) for words in narrow) <= 80
+    assert ["dog", "50.0", "63.3", "+13.3"] in shown(by_hand(), 80), "two methods fit"

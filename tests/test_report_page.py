@@ -16,13 +16,14 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_runs import DIGITS, card, teacher, write_run
+from report_runs import DIGITS, STATES, TWELVE, card, teacher, write_run
 
-from absld.records.files import read_json
+from absld.records.files import read_json, write_json
+from absld.records.history import Row, read_history, write_history
 from absld.records.layout import RunKey
 from absld.report.curves import apart, over_seeds
-from absld.report.figures import spread_by_epoch
 from absld.report.inputs import read_run
+from absld.report.risks import spread_by_epoch
 from absld.report.writing import ReportFiles, write_report
 
 ODD = [
@@ -43,7 +44,7 @@ def report(root: Path, methods: Sequence[str], seeds: Sequence[int], classes: Se
     runs = [read_run(key, write_run(root, key, classes, epochs)) for key in keys]
     out = root / "reports"
     files = ReportFiles(out / "summary.json", out / "summary.md", out / "summary.html", out / "figures")
-    write_report(runs, methods[0] if len(methods) > 1 else None, card(classes), teacher(classes), files)
+    write_report(runs, "rslad" if len(methods) > 1 else None, card(classes), teacher(classes), files)
     return out
 
 
@@ -66,6 +67,17 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report(tmp_path_factory.mktemp("many"), methods, [0], [f"c{number}" for number in range(100)], epochs=4)
 
 
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The methods of the paper's tables on the digits, two seeds."""
+    return report(tmp_path_factory.mktemp("twelve"), TWELVE, [0, 1], DIGITS)
+
+
+def drawn(path: Path) -> list[str]:
+    """The texts of a figure, in their order."""
+    return [str(text.text) for text in ElementTree.parse(path).getroot().iter(f"{SVG}text")]
+
+
 class Page(HTMLParser):
     """Tags with their attributes, and the text of the page."""
 
@@ -85,7 +97,7 @@ class Page(HTMLParser):
         return sum(tag == wanted for tag, _ in self.tags)
 
 
-@pytest.mark.parametrize("name", ["two", "odd", "many"])
+@pytest.mark.parametrize("name", ["two", "odd", "many", "twelve"])
 def test_the_page_stands_alone(name: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(name) / "summary.html"
     text, page = path.read_text(encoding="utf-8"), Page(path)
@@ -94,7 +106,7 @@ def test_the_page_stands_alone(name: str, request: pytest.FixtureRequest) -> Non
     assert all(target.startswith("#") for target in re.findall(r"(?:url\(|href=\")([^)\"]*)", text))
 
 
-@pytest.mark.parametrize("name", ["two", "odd", "many"])
+@pytest.mark.parametrize("name", ["two", "odd", "many", "twelve"])
 def test_every_id_is_there_once_and_what_refers_to_one_finds_it(name: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(name) / "summary.html"
     ids = [attributes["id"] for _, attributes in Page(path).tags if "id" in attributes]
@@ -158,13 +170,77 @@ def test_bars_start_at_zero_and_are_as_high_as_the_accuracy(two: Path) -> None:
 
 
 def test_a_hundred_classes_are_lines_and_the_labels_stay_few(many: Path) -> None:
-    texts = [text.text for text in ElementTree.parse(many / "figures" / "classes_aa.svg").getroot().iter(f"{SVG}text")]
-    assert len(texts) < 40
-    named = [
-        text.text for text in ElementTree.parse(many / "figures" / "temperatures.svg").getroot().iter(f"{SVG}text")
+    texts = drawn(many / "figures" / "classes_aa.svg")
+    assert [text for text in texts if not text[0].isdigit()] == [
+        *("RSLAD", "ABSLD", "TRADES", "SAT", "AdaAD", "FRL", "BAT", "CFA", "Fair-ARD"),
+        "AutoAttack: accuracy by class, %",
+        "classes, each method's own order from its lowest to its highest",
+        "RSLAD, in every panel",
     ]
-    assert sum(str(text).startswith("c") for text in named) == 2 * 6
+    assert len(texts) < 60
+    named = drawn(many / "figures" / "state_absld.svg")
+    assert sum(text.startswith("c") for text in named) == 2 * 6
     assert (many / "summary.html").stat().st_size < 2_000_000
+
+
+def test_many_methods_have_a_panel_each_with_the_baseline_in_it(twelve: Path) -> None:
+    summary = read_json(twelve / "summary.json")
+    labels = ["Natural", "SAT", "TRADES", "RSLAD", "AdaAD", "FRL", "BAT", "CFA", "Fair-ARD", "Fair-RSLAD", "ABSLD"]
+    for name in ("classes_aa", "classes_pgd", "risk_spread", "validation"):
+        texts = drawn(twelve / "figures" / f"{name}.svg")
+        assert [text for text in texts if text in labels] == labels, name
+    root = ElementTree.parse(twelve / "figures" / "classes_aa.svg").getroot()
+    tips = [str(title.text) for title in root.iter(f"{SVG}title")][1:]
+    assert len(tips) == 12 * 10
+    for method, of in summary["methods"].items():
+        shown = f"{100 * of['aa']['per_class']['7']['mean']:.1f} %"
+        assert any(tip.startswith("7, ") and shown in tip for tip in tips), method
+    dashed = [path for path in root.iter(f"{SVG}path") if "stroke-dasharray" in path.attrib.get("style", "")]
+    assert not dashed
+    assert "RSLAD, in every panel" in drawn(twelve / "figures" / "risk_spread.svg")
+
+
+def test_a_method_without_an_attack_has_the_spread_of_its_clean_risk_alone(twelve: Path) -> None:
+    description = ElementTree.parse(twelve / "figures" / "risk_spread.svg").getroot().find(f"{SVG}desc")
+    assert description is not None
+    said = str(description.text)
+    assert "Natural, clean: from" in said and "Natural, adversarial" not in said
+    assert "SAT, adversarial: from" in said
+
+
+def test_the_state_of_every_method_is_drawn_class_by_class(twelve: Path) -> None:
+    figures = {path.stem.removeprefix("state_") for path in (twelve / "figures").glob("state_*.svg")}
+    assert figures == set(STATES)
+    for method, quantities in STATES.items():
+        texts = drawn(twelve / "figures" / f"state_{method}.svg")
+        heads = [text.partition(",")[0] for text in texts]
+        assert [head for head in heads if head in quantities] == list(quantities)
+        paths = len(quantities) * len(DIGITS)
+        named = [text for text in texts if text in DIGITS or text == "every class"]
+        assert len(named) >= (paths if method != "absld_adv" else len(DIGITS) + 1), method
+    assert "every class" in drawn(twelve / "figures" / "state_absld_adv.svg"), "its tau_clean is kept at 1"
+    page = Page(twelve / "summary.html").text
+    assert page.count("A temperature below 1 sharpens the teacher's labels") == 2
+    assert page.count("A weight above 1") == 2
+
+
+def test_the_state_of_a_new_method_is_drawn_without_a_word_about_it(tmp_path: Path) -> None:
+    key = RunKey("eleventh", 0)
+    files = write_run(tmp_path, key, DIGITS, epochs=3)
+    state = read_json(files.state)
+    state["state"] = {"patience": dict.fromkeys(DIGITS, 0.5), "overall_patience": 0.5}
+    write_json(files.state, state)
+    rows = [Row(epoch, "patience", name, epoch * float(name)) for epoch in (1, 2, 3) for name in DIGITS]
+    write_history(files.history, [*read_history(files.history), *rows])
+    out = tmp_path / "reports"
+    where = ReportFiles(out / "summary.json", out / "summary.md", out / "summary.html", out / "figures")
+    write_report([read_run(key, files)], None, card(DIGITS), teacher(DIGITS), where)
+    texts = drawn(out / "figures" / "state_eleventh.svg")
+    assert "ELEVENTH" in texts and "patience" in texts and "overall_patience" not in texts
+    ends = [text for text in texts if text in DIGITS][-10:]
+    assert sorted(ends, key=float) == DIGITS
+    description = ElementTree.parse(out / "figures" / "state_eleventh.svg").getroot().find(f"{SVG}desc")
+    assert description is not None and description.text == "patience: lowest 0, highest 9."
 
 
 def test_figures_hold_no_date_and_no_path_of_this_machine(two: Path) -> None:

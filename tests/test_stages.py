@@ -134,9 +134,9 @@ def upstream(graph: grimp.ImportGraph, modules: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("stage", [stage for stage in ALL if "code" not in stage.name], ids=lambda stage: stage.name)
 def test_a_closure_is_what_another_reader_of_imports_finds(stage: Stage, graph: grimp.ImportGraph) -> None:
-    method = "absld" if stage is TRAIN else None
-    mine = {module_name(path) for path in code_of(ROOT, stage.name, method)}
-    modules = [f"stages.{stage.name}", *([module_of(method)] if method else [])]
+    methods = ("absld", "frl") if stage is TRAIN else ()
+    mine = {module_name(path) for path in code_of(ROOT, stage.name, *methods)}
+    modules = [f"stages.{stage.name}", *map(module_of, methods)]
     assert mine == upstream(graph, modules)
     assert len(mine) > 5
 
@@ -155,7 +155,7 @@ def test_a_run_does_not_depend_on_other_methods_watchers_or_the_report() -> None
 
 def test_a_stage_that_is_no_method_does_not_depend_on_one() -> None:
     opened = open_stage(EVALUATE, ROOT, method="absld", seed="0")
-    assert opened.code == code_of(ROOT, "evaluate", None)
+    assert opened.code == code_of(ROOT, "evaluate")
     assert not [path for path in opened.code if path.endswith("methods/absld.py")]
 
 

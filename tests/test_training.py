@@ -12,17 +12,19 @@ from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.errors import InputError
 from absld.methods.registry import METHODS
 from absld.networks.frozen import frozen_view
-from absld.networks.zoo import Spec, build
+from absld.networks.zoo import Classifier, Spec, build
+from absld.params.agreement import brought
 from absld.params.attacks import Walk
 from absld.params.load import load
 from absld.params.train import Augmentation
 from absld.seeds import stream
 from absld.training.checkpoint import Checkpoint
 from absld.training.device import pick
-from absld.training.fit import DivergedError, Run
+from absld.training.fit import DivergedError
+from absld.training.run import Run
 from absld.training.schedule import Schedule
 from absld.training.session import train_network
-from absld.training.task import Task
+from absld.training.task import Held, Task
 from absld.training.validate import Validation, class_sum, validate
 
 PAPER = load(Path(__file__).parents[1] / "pipeline/profiles/cifar10.yaml")
@@ -131,7 +133,7 @@ def test_selection_maximises_average_plus_worst_then_clean() -> None:
 def test_validation_counts_by_class() -> None:
     task = make_task(seed=0)
     always_0 = torch.tensor([1.0, 0.0, 0.0])
-    found = validate(lambda x: always_0 + 0 * x.flatten(1)[:, :3], task, epoch=1)
+    found = validate(lambda x: always_0 + 0 * x.flatten(1)[:, :3], task, task.validation, epoch=1)
     assert found.accuracy["clean"].tolist() == [1, 0, 0]
     assert found.accuracy["pgd"].tolist() == [1, 0, 0]
 
@@ -146,35 +148,61 @@ def make_task(seed: int) -> Task:
     x = torch.randint(0, 90, (36, 1, 8, 8), generator=generator, dtype=torch.uint8)
     x[y == 0, :, :, :4] += 150
     x[y == 1, :, :, 4:] += 150
+    held = Held(x[:9].float() / 255, y[:9])
     return Task(
         classes=("left", "right", "none"),
         x=x,
         y=y,
-        x_validation=x[:9].float() / 255,
-        y_validation=y[:9],
-        augmentation=Augmentation(crop_padding=1, horizontal_flip=False),
-        validation=Walk(eps=0.1, step=0.05, steps=2, start="uniform"),
+        validation=held,
+        selection=held,
+        augmentation=Augmentation(crop_padding=1, padding="zeros", horizontal_flip=False),
+        attack=Walk(eps=0.1, step=0.05, steps=2, start="uniform"),
         seed=seed,
     )
 
 
 def short(name: str) -> Any:
+    """The paper's block, cut to four epochs of the toy task; what it brings is cut too."""
     block = getattr(PAPER.methods, name)
-    walk = Walk(eps=0.1, step=0.05, steps=2, start="gaussian")
-    optimiser = block.optimiser.model_copy(update={"batch_size": 10})
-    return block.model_copy(update={"attack": walk, "optimiser": optimiser, "epochs": 4, "milestones": [2]})
+    update: dict[str, Any] = {
+        "optimiser": block.optimiser.model_copy(update={"batch_size": 10}),
+        "epochs": 4,
+        "milestones": [2],
+    }
+    if "attack" in type(block).model_fields:
+        update["attack"] = block.attack.model_copy(update={"eps": 0.1, "step": 0.05, "steps": 2})
+    if "hard_classes" in type(block).model_fields:
+        update["hard_classes"] = block.hard_classes[:1]
+    if "normalisation" in type(block).model_fields:
+        update["normalisation"] = None
+    for key, low in (("introspect_from", 3), ("calibrate_from", 3), ("rate_halves_every", 2)):
+        if key in type(block).model_fields:
+            update[key] = low
+    if block.averaging:
+        update["averaging"] = block.averaging.model_copy(update={"begin": 2, "threshold": 0.0})
+    return block.model_copy(update=update)
 
 
-def teacher() -> Any:
-    torch.manual_seed(77)
-    return frozen_view(build(SPEC))
+def network(seed: int) -> Classifier:
+    torch.manual_seed(seed)
+    return build(SPEC)
 
 
-def train(name: str, folder: Path, *, epochs: int = 4, seed: int = 0) -> Run:
-    checkpoint = Checkpoint(folder)
+def train(
+    name: str, folder: Path, *, epochs: int = 4, seed: int = 0, block: Any = None, task: Task | None = None
+) -> Run:
+    block = block or short(name)
     return train_network(
-        SPEC, name, short(name), make_task(seed), checkpoint, lambda run: None, epochs=epochs, teacher=teacher()
-    )  # type: ignore[arg-type]
+        SPEC,
+        name,
+        block,
+        task or make_task(seed),
+        Checkpoint(folder),
+        lambda run: None,
+        epochs=epochs,
+        teacher=frozen_view(network(77)),
+        brought={key: network(78) for key in brought(block)},
+    )
 
 
 def same(a: Run, b: Run) -> bool:
@@ -184,6 +212,8 @@ def same(a: Run, b: Run) -> bool:
         and (a.best_epoch, a.best_score) == (b.best_epoch, b.best_score)
         and all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
         and all(torch.equal(a.best_weights[name], b.best_weights[name]) for name in a.best_weights)
+        and all(torch.equal(a.average[name], b.average[name]) for name in a.average)
+        and set(a.state) == set(b.state)
         and all(torch.equal(a.state[name], b.state[name]) for name in a.state)
     )
 
@@ -204,7 +234,14 @@ def test_a_diverged_run_ends_at_once_and_keeps_the_epoch_before(tmp_path: Path) 
     hot = block.model_copy(update={"optimiser": block.optimiser.model_copy(update={"lr": 1e30})})
     with pytest.raises(DivergedError, match="epoch 1"):
         train_network(
-            SPEC, "rslad", hot, make_task(0), Checkpoint(tmp_path), lambda run: None, epochs=4, teacher=teacher()
+            SPEC,
+            "rslad",
+            hot,
+            make_task(0),
+            Checkpoint(tmp_path),
+            lambda run: None,
+            epochs=4,
+            teacher=frozen_view(network(77)),
         )
     assert Checkpoint(tmp_path).load(torch.device("cpu")) is None
 

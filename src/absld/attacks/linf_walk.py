@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from absld.params.attacks import Start, Walk
-from absld.shapes import Images, Logits, PerSample
+from absld.shapes import Images, Logits, PerSample, Scalar
 
 Ascend = Callable[[Images, Logits], PerSample]
 """What to increase, given a point and the network's logits there. Only its input gradient's sign matters."""
@@ -26,7 +26,7 @@ class Visit(NamedTuple):
     """A point of the walk."""
 
     x: Images
-    """Detached; inside the ball and [0, 1], but for a gaussian start, which is not clipped."""
+    """Detached; inside the ball and [0, 1], but for a start that is not clipped (see absld.params.attacks.Walk)."""
     z: Logits | None
     """The network's logits at x, detached; None at the last point, which is not evaluated."""
 
@@ -45,8 +45,13 @@ class LinfWalk:
         """The walk that a section of params.yaml describes."""
         return cls(eps=walk.eps, step=walk.step, steps=walk.steps, start=walk.start)
 
-    def __call__(self, net: Net, x: Images, ascend: Ascend, radius: PerSample | None = None) -> Iterator[Visit]:
-        """Visit `steps` + 1 points, the start first. `radius` gives each example a ball of its own (default: `eps`)."""
+    def __call__(
+        self, net: Net, x: Images, ascend: Ascend, radius: PerSample | None = None, step: Scalar | None = None
+    ) -> Iterator[Visit]:
+        """Visit `steps` + 1 points, the start first.
+
+        `radius` gives each example a ball of its own (default: `eps`), `step` another length (default: `step`).
+        """
         eps = self.eps if radius is None else radius[:, None, None, None]
         low, high = (x - eps).clamp(min=0), (x + eps).clamp(max=1)
         point = self._started(x, low, high, eps)
@@ -57,15 +62,22 @@ class LinfWalk:
                 (gradient,) = torch.autograd.grad(ascend(point, z).sum(), point)
             point = point.detach()
             yield Visit(point, z.detach())
-            point = torch.minimum(torch.maximum(point + self.step * gradient.sign(), low), high)
+            stride = self.step if step is None else step
+            point = torch.minimum(torch.maximum(point + stride * gradient.sign(), low), high)
         yield Visit(point, None)
 
     def _started(self, x: Images, low: Images, high: Images, eps: "float | Images") -> Images:
-        if self.start == "gaussian":
-            return x + GAUSSIAN_START * torch.randn_like(x)
-        if self.start == "uniform":
-            return torch.minimum(torch.maximum(x + eps * (2 * torch.rand_like(x) - 1), low), high)
-        return x.clone()
+        match self.start:
+            case "gaussian":
+                return x + GAUSSIAN_START * torch.randn_like(x)
+            case "gaussian_clipped":
+                return (x + GAUSSIAN_START * torch.randn_like(x)).clamp(0, 1)
+            case "uniform":
+                return torch.minimum(torch.maximum(x + eps * (2 * torch.rand_like(x) - 1), low), high)
+            case "uniform_unclipped":
+                return x + eps * (2 * torch.rand_like(x) - 1)
+            case "none":
+                return x.clone()
 
 
 def end_of(walk: Iterator[Visit]) -> Images:

@@ -1,6 +1,6 @@
 """What each training image meets anew in every epoch, as tensor code on the device the images live on.
 
-An image is padded with zeros, a random crop of the old size is taken, and it is mirrored with probability 1/2: at a
+An image is padded, a random crop of the old size is taken, and it is mirrored with probability 1/2: at a
 padding of 4 that makes 9·9·2 = 162 variants of it. All draws of an epoch are made at once, so nothing waits in between.
 """
 
@@ -33,15 +33,16 @@ def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> 
     return Variants(top, left, heads & augmentation.horizontal_flip)
 
 
-def vary(x: PlanarPixels, variants: Variants, padding: int) -> PlanarPixels:
+def vary(x: PlanarPixels, variants: Variants, augmentation: Augmentation) -> PlanarPixels:
     """Take the given variant of each image: one gather for the whole batch."""
+    padding = augmentation.crop_padding
     height, width = x.shape[2:]
     wide = width + 2 * padding
     rows = variants.top[:, None] + torch.arange(height, device=x.device)
     across = torch.arange(width, device=x.device)
     columns = variants.left[:, None] + torch.where(variants.mirrored[:, None], width - 1 - across, across)
     places = (rows[:, :, None] * wide + columns[:, None, :]).flatten(1)
-    padded = F.pad(x, (padding,) * 4).flatten(2)
+    padded = (_mirrored(x, padding) if augmentation.padding == "reflect" else F.pad(x, (padding,) * 4)).flatten(2)
     return padded.gather(2, places[:, None, :].expand(-1, x.shape[1], -1)).view_as(x)
 
 
@@ -63,7 +64,20 @@ def batches(
     for start in range(0, len(x), batch_size):
         rows = order[start : start + batch_size]
         chosen = Variants(*(drawn[start : start + batch_size] for drawn in variants))
-        yield _floats(vary(x[rows], chosen, augmentation.crop_padding)), y[rows]
+        yield _floats(vary(x[rows], chosen, augmentation)), y[rows]
+
+
+def _mirrored(x: PlanarPixels, padding: int) -> PlanarPixels:
+    """`x` with its own pixels around it, mirrored at the outermost ones, which are not repeated."""
+    rows, columns = (_bounced(length, padding, x.device) for length in x.shape[2:])
+    return x[:, :, rows[:, None], columns]
+
+
+def _bounced(length: int, padding: int, device: torch.device) -> Tensor:
+    """The places −padding, ..., length + padding − 1, walked back and forth inside 0, ..., length − 1."""
+    period = 2 * (length - 1)
+    places = torch.arange(-padding, length + padding, device=device) % period
+    return torch.minimum(places, period - places)
 
 
 def _floats(x: Tensor) -> Images:

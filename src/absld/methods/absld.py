@@ -10,11 +10,11 @@ risk, so its temperature falls and its soft labels get sharper. Temperatures sta
 
 import torch
 
-from absld.attacks.linf_walk import LinfWalk
-from absld.divergences import soften
+from absld.attacks.linf_walk import LinfWalk, end_of
+from absld.divergences import kl, soften
 from absld.methods.protocol import Batch, Evidence, Networks, State, Step, risks
 from absld.methods.soft_labels import distil
-from absld.params import methods as settings
+from absld.params import distillation as settings
 from absld.shapes import PerClass
 
 ROUNDING = 1e-6
@@ -40,10 +40,9 @@ class Absld:
             z = nets.teacher(x)
             tau_adv, tau_clean = self._coupled(state["tau_adv"][y], state["tau_clean"][y])
             p_adv, p_clean = soften(z, tau_adv), soften(z, tau_clean)
-        loss, z_adv, z_clean = distil(
-            nets, x, p_adv, p_clean, walk=self.walk, alpha=self.block.alpha, kl_scale=self.block.kl_scale
-        )
-        return Step(loss.mean(), risks(z_adv, z_clean, y))
+        x_adv = end_of(self.walk(nets.frozen, x, lambda _, z: kl(p_adv, z)))
+        loss, z_adv, z_clean = distil(nets, x, x_adv, p_adv, p_clean, self.block)
+        return Step(loss.mean(), risks(y, adv=z_adv, clean=z_clean))
 
     def next_state(self, state: State, evidence: Evidence) -> State:
         """Move the temperatures of each branch that is learned (Eq. 11)."""

@@ -9,11 +9,12 @@ The loop (absld.training.fit) owns everything else: data, optimiser, validation,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 
 from absld.divergences import cross_entropy
+from absld.params.attacks import BatchNorm
 from absld.shapes import Counts, Images, Labels, Logits, PerClass, PerSample, Scalar
 
 
@@ -34,6 +35,12 @@ class Networks:
     """The same student as it is attacked: evaluation mode, no parameter gradients, nothing is updated."""
     teacher: Callable[[Images], Logits] | None
     """Evaluation mode, no parameter gradients; None where a method needs none."""
+    clean_teacher: Callable[[Images], Logits] | None = None
+    """A second one, for clean images, of a method that brings it (MTARD)."""
+
+    def attacked(self, batchnorm: BatchNorm) -> Callable[[Images], Logits]:
+        """The student as it is attacked; with `train` every forward of the attack moves its BatchNorm statistics."""
+        return self.frozen if batchnorm == "eval" else self.student
 
 
 class Step(NamedTuple):
@@ -43,6 +50,14 @@ class Step(NamedTuple):
     """What is minimised."""
     seen: Mapping[str, PerSample]
     """Named, detached, per example. The loop sums each class by class: no synchronisation with the device."""
+    state: "State | None" = None
+    """The memory after this batch, where it moves with every batch and not with every epoch (MTARD)."""
+    forward_after: Images | None = None
+    """Images that pass through the student once more when its weights have moved: for its BatchNorm alone (CFA)."""
+
+
+Accuracies = Mapping[str, PerClass]
+"""Accuracy in [0, 1] of each class on the validation images, `clean` and under the validation's attack, `pgd`."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +72,16 @@ class Evidence:
     """Training images of each class that were seen."""
     total: Mapping[str, PerClass]
     """Sum over the epoch of each quantity in `Step.seen`, class by class."""
+    validation: Accuracies
+    """Of the student after the epoch."""
 
     def mean(self, name: str) -> PerClass:
         """Mean of a quantity over the examples of each class; 0 for a class without examples."""
         return self.total[name] / self.count.clamp(min=1)
 
 
-State = Mapping[str, PerClass]
-"""A method's memory, by name, a value per class: checkpointed, logged and shown as it is. A value, never changed."""
+State = Mapping[str, PerClass | Scalar]
+"""A method's memory, by name: checkpointed, logged and shown as it is. A value, never changed."""
 
 
 class Method(Protocol):
@@ -83,6 +100,15 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class LooksFirst(Protocol):
+    """A method that measures the student before its first epoch (FRL)."""
+
+    def first_state(self, state: State, validation: Accuracies) -> State:
+        """The state for the first epoch."""
+        ...
+
+
 class Stateless:
     """The memory of a method that has none."""
 
@@ -97,9 +123,6 @@ class Stateless:
         return state
 
 
-def risks(z_adv: Logits, z_clean: Logits, y: Labels) -> dict[str, PerSample]:
-    """Cross-entropy of each example, adversarial and clean: the error risks of the paper's Eq. 6 and Figure 5."""
-    return {
-        "risk_adv": cross_entropy(z_adv.detach(), y),
-        "risk_clean": cross_entropy(z_clean.detach(), y),
-    }
+def risks(y: Labels, **logits: Logits) -> dict[str, PerSample]:
+    """Cross-entropy of each example, `adv` and `clean`: the error risks of the paper's Eq. 6 and Figure 5."""
+    return {f"risk_{images}": cross_entropy(z.detach(), y) for images, z in logits.items()}

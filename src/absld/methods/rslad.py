@@ -8,10 +8,11 @@ No label is used. The published mean over batch and 10 classes is `kl_scale` 0.1
 
 import torch
 
-from absld.attacks.linf_walk import LinfWalk
+from absld.attacks.linf_walk import LinfWalk, end_of
+from absld.divergences import kl
 from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
 from absld.methods.soft_labels import distil
-from absld.params import methods as settings
+from absld.params import distillation as settings
 
 
 class Rslad(Stateless):
@@ -28,7 +29,6 @@ class Rslad(Stateless):
         x, y = batch
         with torch.no_grad():
             p = nets.teacher(x).softmax(-1)
-        loss, z_adv, z_clean = distil(
-            nets, x, p, p, walk=self.walk, alpha=self.block.alpha, kl_scale=self.block.kl_scale
-        )
-        return Step(loss.mean(), risks(z_adv, z_clean, y))
+        x_adv = end_of(self.walk(nets.frozen, x, lambda _, z: kl(p, z)))
+        loss, z_adv, z_clean = distil(nets, x, x_adv, p, p, self.block)
+        return Step(loss.mean(), risks(y, adv=z_adv, clean=z_clean))

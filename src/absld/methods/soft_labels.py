@@ -1,10 +1,10 @@
-"""What the distillation methods with a clean teacher share: attack, two forwards, two weighted divergences."""
+"""What the distillation methods with a clean teacher share: two forwards, two weighted divergences."""
 
 from typing import NamedTuple
 
-from absld.attacks.linf_walk import LinfWalk, end_of
-from absld.divergences import kl
-from absld.methods.protocol import Networks
+from absld.divergences import cross_entropy, kl
+from absld.methods.protocol import Batch, Networks
+from absld.params import distillation as settings
 from absld.shapes import Images, Logits, PerSample, Probs
 
 
@@ -16,15 +16,23 @@ class Distilled(NamedTuple):
     z_clean: Logits
 
 
-def distil(
-    nets: Networks, x: Images, p_adv: Probs, p_clean: Probs, *, walk: LinfWalk, alpha: float, kl_scale: float
-) -> Distilled:
-    """kl_scale · [ α·KL(p_adv ‖ s(x')) + (1−α)·KL(p_clean ‖ s(x)) ], x' ↑ KL(p_adv ‖ s(x')).
+def distil(nets: Networks, x: Images, x_adv: Images, p_adv: Probs, p_clean: Probs, block: settings.Rslad) -> Distilled:
+    """kl_scale · [ α·KL(p_adv ‖ s(x')) + (1−α)·KL(p_clean ‖ s(x)) ] of each example.
 
     The soft labels `p_adv` and `p_clean` carry no gradient. Train-mode forwards: adv, clean, as published.
     """
-    x_adv = end_of(walk(nets.frozen, x, lambda _, z: kl(p_adv, z)))
     z_adv = nets.student(x_adv)
     z_clean = nets.student(x)
-    loss = kl_scale * (alpha * kl(p_adv, z_adv) + (1 - alpha) * kl(p_clean, z_clean))
+    loss = block.kl_scale * (block.alpha * kl(p_adv, z_adv) + (1 - block.alpha) * kl(p_clean, z_clean))
     return Distilled(loss, z_adv, z_clean)
+
+
+def distil_hot(nets: Networks, batch: Batch, x_adv: Images, p: Probs, block: settings.Ard) -> Distilled:
+    """α·kl_scale·KL(p ‖ s(x'; T)) + (1−α)·CE(s(x), y) of each example; `p` has the temperature T already.
+
+    Train-mode forwards: adv, clean, as published, even where the clean term has no weight.
+    """
+    z_adv = nets.student(x_adv)
+    z_clean = nets.student(batch.x)
+    soft = block.kl_scale * kl(p, z_adv / block.temperature)
+    return Distilled(block.alpha * soft + (1 - block.alpha) * cross_entropy(z_clean, batch.y), z_adv, z_clean)

@@ -3,16 +3,13 @@
     min_θ  CE(s(x), y)  +  β · KL(s(x) ‖ s(x'))            s = softmax of the student
     x'  =  argmax_{‖x'−x‖∞ ≤ ε}  KL(s(x) ‖ s(x'))
 
-The gradient flows through both arguments of the outer KL. The target s(x) of the walk is constant: evaluation mode is
-deterministic, so recomputing it at every step, as the published code does, gives the same gradient.
+The gradient flows through both arguments of the outer KL.
 """
 
-import torch
-
-from absld.attacks.linf_walk import LinfWalk, end_of
-from absld.divergences import cross_entropy, kl, kl_of_logits
+from absld.attacks.linf_walk import LinfWalk
 from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
-from absld.params import methods as settings
+from absld.methods.tradeoff import tradeoff
+from absld.params import adversarial as settings
 
 
 class Trades(Stateless):
@@ -23,13 +20,8 @@ class Trades(Stateless):
         self.walk = LinfWalk.of(block.attack)
 
     def step(self, nets: Networks, batch: Batch, state: State) -> Step:
-        """Train-mode forwards: clean, adv, clean again, as published (the third moves only BatchNorm statistics)."""
+        """Train-mode forwards: clean, adv, clean again, as published."""
         del state
-        x, y = batch
-        with torch.no_grad():
-            p = nets.frozen(x).softmax(-1)
-        x_adv = end_of(self.walk(nets.frozen, x, lambda _, z: kl(p, z)))
-        z = nets.student(x)
-        z_adv = nets.student(x_adv)
-        loss = cross_entropy(z, y) + self.beta * kl_of_logits(nets.student(x), z_adv)
-        return Step(loss.mean(), risks(z_adv, z, y))
+        terms = tradeoff(nets, batch, self.walk)
+        loss = terms.ce + self.beta * terms.kl
+        return Step(loss.mean(), risks(batch.y, adv=terms.z_adv, clean=terms.z_clean))

@@ -19,6 +19,7 @@ from torch import Tensor
 from absld.errors import InputError
 from absld.networks.weights import read_header
 from absld.networks.zoo import Classifier, Spec, filled
+from absld.records.files import sha256_of
 
 _CONTAINERS = ("model", "net", "state_dict")
 _PREFIX = re.compile(r"^(module\.|model\.)+")
@@ -34,6 +35,20 @@ _SNIFFED = 512
 """Bytes from the start of a file that tell what it is."""
 
 _AGAIN = "fetch it again and compare its size and sha256 with those of the publisher"
+
+
+def read_verified(path: Path, sha256: str, spec: Spec) -> Classifier:
+    """`read`, after the file's sha256 matched.
+
+    Raises:
+        InputError: there is no such file, it is another one, or `read` refuses it.
+
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: correct the path, which starts from params.yaml")
+    if (found := sha256_of(path)) != sha256:
+        raise InputError(f"{path} is not the expected file: its sha256 is {found}, params.yaml says {sha256}")
+    return read(path, spec)
 
 
 def read(path: Path, spec: Spec) -> Classifier:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from absld.errors import InputError
 from absld.networks.dm_wrn_70_16 import DmWideResNet
 from absld.networks.mobilenet_v2 import MobileNetV2
+from absld.networks.preact_resnet18 import PreActResNet18
 from absld.networks.resnet18 import ResNet18
 from absld.networks.tiny_resnet import TinyResNet
 from absld.networks.wrn_34_10 import WideResNet
@@ -19,6 +20,8 @@ from absld.shapes import Images, Logits
 
 ARCHITECTURES: Mapping[str, Callable[[int, int], nn.Module]] = {
     "resnet18": ResNet18,
+    "preact_resnet18": partial(PreActResNet18, final_norm=True),
+    "preact_resnet18_bare": partial(PreActResNet18, final_norm=False),
     "mobilenet_v2": MobileNetV2,
     "tiny_resnet8": partial(TinyResNet, width=8),
     "tiny_resnet16": partial(TinyResNet, width=16),

@@ -1,10 +1,15 @@
 """What must hold between sections: each was right by itself, together they must make sense."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from absld.params.adversarial import SatSoft, TrainedHere
+from absld.params.base import Section
 from absld.params.data import FACTS, Facts, ImageFolder
+from absld.params.distillation import CleanTeacher
+from absld.params.methods import Methods
 from absld.params.networks import SMALLEST_IMAGE, Normalisation
+from absld.params.recipe import AdversarialMethod, Method, OwnInput
 from absld.params.root import Params
 from absld.params.teacher import TeacherRobustBench, TeacherTrained
 
@@ -16,15 +21,21 @@ class Disagreement(NamedTuple):
     message: str
 
 
-TEACHES_ITSELF = ("trades",)
-"""Methods that need no teacher, so that a teacher can be trained with them."""
 ROBUSTBENCH_DATA = {"Zhang2019Theoretically": "cifar10", "Gowal2020Uncovering": "cifar100"}
 """The paper's two teachers and what they were trained on."""
+
+
+BLOCKS: dict[str, type[Method]] = {
+    name: next(kind for kind in get_args(field.annotation) if issubclass(kind, Method))
+    for name, field in Methods.model_fields.items()
+}
+"""Method to the class of its block."""
 
 
 def disagreements(params: Params) -> Iterator[Disagreement]:
     """Everything that can be known before a file is opened."""
     yield from _runs(params)
+    yield from _blocks(params)
     yield from _teacher(params)
     facts = None if isinstance(params.data, ImageFolder) else FACTS[params.data.source]
     if facts is not None:
@@ -45,10 +56,11 @@ def against_data(params: Params, facts: Facts) -> Iterator[Disagreement]:
             f"{params.student.architecture} takes images of {SMALLEST_IMAGE}x{SMALLEST_IMAGE} pixels or more, "
             f"these have {facts.size}x{facts.size}: set data.image_size to {SMALLEST_IMAGE} or more",
         )
-    for section, normalisation in _normalisations(params):
+    yield from _hard_classes(params, facts)
+    for keys, normalisation in _normalisations(params):
         if normalisation is not None and len(normalisation.mean) != facts.channels:
             yield Disagreement(
-                (section, "normalisation"),
+                (*keys, "normalisation"),
                 f"{len(normalisation.mean)} values, but the images have {facts.channels} channel(s)",
             )
 
@@ -67,12 +79,11 @@ def _runs(params: Params) -> Iterator[Disagreement]:
 def _teacher(params: Params) -> Iterator[Disagreement]:
     teacher = params.teacher
     if isinstance(teacher, TeacherTrained):
-        name = chosen_method(teacher)
-        if name not in TEACHES_ITSELF:
-            yield Disagreement(
-                ("teacher", "method", name),
-                f"{name} needs a teacher itself: train the teacher with one of {', '.join(TEACHES_ITSELF)}",
-            )
+        name, block = chosen_method(teacher)
+        if not trains_a_teacher(type(block)):
+            why = f"needs a {' and a '.join(block.needs)} itself".replace("_", " ") if block.needs else "makes no robust teacher"
+            able = ", ".join(name for name, kind in BLOCKS.items() if trains_a_teacher(kind))
+            yield Disagreement(("teacher", "method", name), f"{name} {why}: train the teacher with one of {able}")
     if isinstance(teacher, TeacherRobustBench):
         wanted = ROBUSTBENCH_DATA.get(teacher.model, params.data.source)
         if params.data.source != wanted:
@@ -81,12 +92,54 @@ def _teacher(params: Params) -> Iterator[Disagreement]:
             )
 
 
-def chosen_method(teacher: TeacherTrained) -> str:
-    """The name of the method that trains the teacher."""
-    return next(name for name, block in teacher.method if block is not None)
+def chosen_method(trained: TeacherTrained | TrainedHere) -> tuple[str, Method]:
+    """The name and the block of the method that trains a network."""
+    return next((name, block) for name, block in trained.method if block is not None)
 
 
-def _normalisations(params: Params) -> Iterator[tuple[str, Normalisation | None]]:
-    yield "student", params.student.normalisation
+def brought(block: Method) -> dict[str, Section]:
+    """What a block says about the networks that its method brings, by their names."""
+    return {name: getattr(block, name) for name in block.needs if name != "teacher"}
+
+
+def trainers(block: Method) -> list[str]:
+    """The methods that train the networks which a method brings."""
+    origins = [section.origin if isinstance(section, CleanTeacher) else section for section in brought(block).values()]
+    return [chosen_method(origin)[0] for origin in origins if isinstance(origin, TrainedHere)]
+
+
+def trains_a_teacher(kind: type[Method]) -> bool:
+    """Whether a method makes a robust network and needs no other one for it."""
+    return issubclass(kind, AdversarialMethod) and not kind.needs
+
+
+def _blocks(params: Params) -> Iterator[Disagreement]:
+    for index, name in enumerate(params.runs.methods):
+        if getattr(params.methods, name) is None:
+            yield Disagreement(
+                ("runs", "methods", index),
+                f"{name!r} has no block in `methods`: copy it from a profile (`absld profile list`)",
+            )
+
+
+def _hard_classes(params: Params, facts: Facts) -> Iterator[Disagreement]:
+    for name, block in params.methods:
+        for index, label in enumerate(block.hard_classes if isinstance(block, SatSoft) else ()):
+            if label >= facts.classes:
+                yield Disagreement(
+                    ("methods", name, "hard_classes", index),
+                    f"{label} is no class: there are {facts.classes}, counted from 0",
+                )
+
+
+def _normalisations(params: Params) -> Iterator[tuple[tuple[str, ...], Normalisation | None]]:
+    yield ("student",), params.student.normalisation
     if not isinstance(params.teacher, TeacherRobustBench):
-        yield "teacher", params.teacher.normalisation
+        yield ("teacher",), params.teacher.normalisation
+    for name, block in params.methods:
+        if block is not None:
+            if isinstance(block, OwnInput):
+                yield ("methods", name), block.normalisation
+            for key, section in brought(block).items():
+                if isinstance(section, CleanTeacher):
+                    yield ("methods", name, key), section.normalisation

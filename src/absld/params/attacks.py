@@ -4,7 +4,9 @@ from typing import Literal
 
 from absld.params.base import Count, PixelDistance, Section
 
-Start = Literal["none", "gaussian", "uniform"]
+Start = Literal["none", "gaussian", "gaussian_clipped", "uniform", "uniform_unclipped"]
+BatchNorm = Literal["eval", "train"]
+"""eval: the student is attacked with its running statistics; train: with the batch's, which moves the running ones."""
 
 
 class Walk(Section):
@@ -17,4 +19,5 @@ class Walk(Section):
     steps: Count
     """Number of steps."""
     start: Start
-    """none: the image; gaussian: 0.001 times normal noise, not clipped; uniform: anywhere in the ball, clipped."""
+    """none: the image; gaussian: 0.001 times normal noise; uniform: anywhere in the ball. Only uniform and
+    gaussian_clipped are clipped to [0, 1] before the first step; every later point is."""

@@ -8,7 +8,15 @@ from pydantic_core import PydanticCustomError
 from absld.params.base import NonNegative, Positive, Section
 
 Architecture = Literal[
-    "resnet18", "mobilenet_v2", "tiny_resnet8", "tiny_resnet16", "tiny_resnet32", "wrn_34_10", "dm_wrn_70_16"
+    "resnet18",
+    "preact_resnet18",
+    "preact_resnet18_bare",
+    "mobilenet_v2",
+    "tiny_resnet8",
+    "tiny_resnet16",
+    "tiny_resnet32",
+    "wrn_34_10",
+    "dm_wrn_70_16",
 ]
 
 SMALLEST_IMAGE = 8

@@ -8,13 +8,16 @@ from absld.params.attacks import Walk
 from absld.params.base import Count, Section
 
 Device = Literal["auto", "cpu", "cuda"]
+Padding = Literal["zeros", "reflect"]
 
 
 class Augmentation(Section):
     """What each training image meets anew in every epoch."""
 
     crop_padding: Annotated[int, Field(ge=0, le=64)]
-    """Pixels of zeros around the image, of which a random crop of the old size is taken; 0: no crop."""
+    """Pixels around the image, of which a random crop of the old size is taken; 0: no crop."""
+    padding: Padding
+    """What these pixels are: zeros, or the image mirrored at its edge."""
     horizontal_flip: bool
     """Mirror each image with probability 1/2: not for digits."""
 

@@ -4,10 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from absld.report.drawing import Picture, finish
 from absld.report.inputs import Run
-from absld.report.palette import Style
+from absld.report.palette import SIGNS, Style, style_of
+from absld.report.summary import Summary
+from absld.report.wording import method_label
 
+DASHES = (0, (3, 1.5))
 LINE = 1.15
 """Height of a line of text, of its font's size."""
 
@@ -69,7 +75,7 @@ def draw(axes: Axes, curve: Curve, style: Style | str, *, thin: bool = False, da
         curve.mean,
         color=colour,
         linewidth=1.0 if thin else 1.6,
-        linestyle=(0, (3, 1.5)) if dashed else "-",
+        linestyle=DASHES if dashed else "-",
         marker=marker,
         markersize=4,
         markevery=max(len(curve.epochs) // 8, 1),
@@ -77,9 +83,28 @@ def draw(axes: Axes, curve: Curve, style: Style | str, *, thin: bool = False, da
     return End(curve.epochs[-1], curve.mean[-1], "", colour)
 
 
-def panel_height(labels: int) -> float:
+def panel_height(labels: int, least: float = 3.3) -> float:
     """Inches that a panel needs so that so many labels fit beside it, with its title and its axis."""
-    return max(3.3, 0.9 + labels * 8 * LINE / 72)
+    return max(least, 0.9 + labels * 8 * LINE / 72)
+
+
+def epochs_axis(axes: Axes) -> None:
+    """Whole epochs along the bottom."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def signed_label(method: str) -> str:
+    """A method's label beside its line: with the line's marker, by which methods of one hue differ."""
+    return method_label(method) + SIGNS[style_of(method).marker]
+
+
+def picture(figure: Figure, name: str, title: str, caption: str, said: Sequence[str], summary: Summary) -> Picture:
+    """The finished figure of what happened while training; `said` is what it shows, in sentences."""
+    seeds = summary["seeds"]
+    over = f"Lines: mean of {len(seeds)} seeds; bands: from the lowest to the highest."
+    caption = f"{caption} {over if len(seeds) > 1 else f'Seed {seeds[0]}.'}"
+    return Picture(name, title, caption, finish(figure, name, title, " ".join(said), {}))
 
 
 def label(axes: Axes, ends: Sequence[End], size: float = 8) -> None:
@@ -121,7 +146,7 @@ def apart(values: Sequence[float], gap: float, low: float, high: float) -> list[
     return [place + index * gap for index, place in enumerate(level)]
 
 
-def extremes(curves: Mapping[str, Curve], most: int) -> list[str]:
+def extremes(ends: Mapping[str, float], most: int) -> list[str]:
     """The names to label: all, or where there are more than `most` the few that end lowest and highest."""
-    ordered = sorted(curves, key=lambda name: curves[name].mean[-1])
+    ordered = sorted(ends, key=lambda name: ends[name])
     return ordered if len(ordered) <= most else [*ordered[:3], *ordered[-3:]]

@@ -94,12 +94,8 @@ def finish(figure: Figure, name: str, title: str, description: str, tips: Mappin
         tips: Group id (`set_gid`) to the text that shows where the pointer rests.
 
     """
-    text = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the viewer's fonts have it
-        figure.savefig(text, format="svg", metadata=nothing)
-    root = ElementTree.fromstring(text.getvalue().translate(LEGAL))
+    text = _saved(figure, "svg", {"Date": None, "Creator": None, "Format": None, "Type": None}).decode("utf-8")
+    root = ElementTree.fromstring(text.translate(LEGAL))
     _clean(root, name, tips)
     for place, (tag, content) in enumerate((("title", title), ("desc", description))):
         element = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{name}-{tag}"})
@@ -109,6 +105,19 @@ def finish(figure: Figure, name: str, title: str, description: str, tips: Mappin
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
     return ElementTree.tostring(root, encoding="unicode").translate(LEGAL) + "\n"
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file, for where SVG is not taken; made inside `house_style`."""
+    return _saved(figure, "png", {"Software": None}, dpi=200)
+
+
+def _saved(figure: Figure, kind: str, metadata: Mapping[str, None], dpi: float | str = "figure") -> bytes:
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of an SVG the viewer's fonts have it
+        figure.savefig(content, format=kind, metadata=dict(metadata), dpi=dpi)
+    return content.getvalue()
 
 
 def inline(svg: str) -> str:

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from absld.records.attacks import strongest
 from absld.report.drawing import Picture
 from absld.report.headline import headline
+from absld.report.measurement import attacks_table, epochs_table, runs_table
 from absld.report.summary import Summary
 from absld.report.tables import (
     Cell,
     Table,
-    attacks_table,
     class_table,
-    epochs_table,
     failed_checks,
     results_table,
-    runs_table,
 )
 
 

@@ -11,16 +11,14 @@ from absld.data.card import Card
 from absld.records.attacks import STRONGEST, attack_label, strongest
 from absld.report.drawing import Picture, inline
 from absld.report.headline import headline, standings
+from absld.report.measurement import attacks_table, epochs_table, runs_table
 from absld.report.palette import INKS, style_of
 from absld.report.summary import Summary
 from absld.report.tables import (
     Table,
-    attacks_table,
     class_table,
-    epochs_table,
     failed_checks,
     results_table,
-    runs_table,
 )
 from absld.report.template import PAGE, STYLE
 from absld.report.wording import MEASURES, images, method_label, percent, spread_explained, whiskers_explained

@@ -55,7 +55,7 @@ METHODS = {
     "sat": ("slate", 0),
     "natural": ("slate", 1),
     "sat_ssd": ("slate", 2),
-    "sat_dsd": ("slate", 3),
+    "sat_dsd": ("ochre", 2),
 }
 HARD, MIDDLE, EASY = (201, 80, 28), (139, 131, 144), (47, 127, 214)
 """Red, green, blue of the hardest, a middling and the easiest class: of one lightness, so they show on any paper."""

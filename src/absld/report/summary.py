@@ -15,6 +15,8 @@ MEASURES = ("average", "micro", "worst", "worst10", "overall", "nsd")
 """What is derived from the class accuracies; design 5 and docs/files.md define each."""
 MOST_SIDE_BY_SIDE = 20
 """Classes that fit side by side, or below each other, in the order of the data set; more are sorted by accuracy."""
+MOST_TOGETHER = 5
+"""Methods whose bars or lines one panel has room for, and whose differences a table has room for."""
 
 
 class OverSeeds(TypedDict):
@@ -80,6 +82,11 @@ def measured(accuracy: Accuracy, measure: str) -> OverSeeds:
     return cast("Mapping[str, OverSeeds]", accuracy)[measure]
 
 
+def tail_of(classes: Sequence[str]) -> str:
+    """What a table looks at beside the average: the worst class, or of very many classes their worst tenth."""
+    return "worst10" if len(classes) >= MANY_CLASSES else "worst"
+
+
 def summarise(runs: Sequence[Run], baseline: str | None, teacher: Mapping[str, Any]) -> Summary:
     """The summary of `runs`: every method with every seed, each once, methods in the order in which they come.
 
@@ -96,7 +103,7 @@ def summarise(runs: Sequence[Run], baseline: str | None, teacher: Mapping[str, A
         "classes": first["classes"],
         "seeds": seeds,
         "baseline": baseline,
-        "tail": "worst10" if len(first["classes"]) >= MANY_CLASSES else "worst",
+        "tail": tail_of(first["classes"]),
         "interval": "seeds" if len(seeds) > 1 else "interval95",
         "threat_model": first["threat_model"],
         "attacks": {name: {"n": of["n"], "settings": settings_of(of)} for name, of in first["attacks"].items()},

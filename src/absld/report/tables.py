@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from absld.records.attacks import attack_label
-from absld.report.summary import MOST_SIDE_BY_SIDE, Accuracy, OverSeeds, Summary, measured
+from absld.report.summary import MOST_SIDE_BY_SIDE, MOST_TOGETHER, Accuracy, OverSeeds, Summary, measured
 from absld.report.wording import (
     DASH,
     MEASURES,
-    attack_settings,
     images,
     method_label,
     number,
@@ -75,7 +73,7 @@ def results_table(summary: Summary) -> Table:
         best = {measure: best_methods(rows, measure) for measure in measures}
         lines = []
         for name, accuracy in rows.items():
-            cells = [_cell(measure, measured(accuracy, measure), name in best[measure]) for measure in measures]
+            cells = [accuracy_cell(measure, measured(accuracy, measure), name in best[measure]) for measure in measures]
             if compared:
                 cells.append(_difference(summary, name, attack))
             lines.append(Line(method_label(name) + (" (baseline)" if name == baseline else ""), cells))
@@ -93,25 +91,51 @@ def results_table(summary: Summary) -> Table:
 def class_table(summary: Summary, attack: str) -> Table:
     """Class by class under one attack, methods side by side, with the differences to the baseline.
 
-    More classes than fit on a page are sorted, the hardest first, and stand below the rows for all classes.
+    More classes than fit on a page are sorted, the hardest first, and stand below the rows for all classes. More
+    methods than fit side by side stand below each other, without the differences.
     """
-    order = sorted(summary["methods"], key=lambda name: name != summary["baseline"])
+    classes, many = classes_in_order(summary, attack), len(summary["classes"]) > MOST_SIDE_BY_SIDE
+    crowded = len(summary["methods"]) > MOST_TOGETHER
+    if crowded and not many:
+        return methods_table(summary, attack, classes)
+    order = _baseline_first(summary)
     accuracies = {name: summary["methods"][name][attack] for name in order}
-    gaps = {name: of[attack] for name, of in summary["differences"].items()}
-    classes = classes_in_order(summary, attack)
+    gaps = {} if crowded else {name: of[attack] for name, of in summary["differences"].items()}
     single = [_across(name, _of_class(accuracies, name), _of_class(gaps, name)) for name in classes]
     whole = [
         _across(MEASURES[measure], _of_all(accuracies, measure), _of_all(gaps, measure))
         for measure in ("average", summary["tail"], "overall")
     ]
-    many = len(classes) > MOST_SIDE_BY_SIDE
     return Table(
         f"classes-{attack}",
-        _class_caption(summary, attack, many),
+        _class_caption(summary, attack, beside=bool(gaps), many=many),
         "Class",
         [method_label(name) for name in order],
         [Group("", whole), Group("", single)] if many else [Group("", single), Group("", whole)],
     )
+
+
+def methods_table(summary: Summary, attack: str, classes: Sequence[str]) -> Table:
+    """The methods below each other under one attack, a column for each of `classes`, then those for all classes."""
+    measures = ("average", summary["tail"], "overall")
+    accuracies = {name: summary["methods"][name][attack] for name in _baseline_first(summary)}
+    columns = [
+        *(_of_class(accuracies, name) for name in classes),
+        *(_of_all(accuracies, measure) for measure in measures),
+    ]
+    shown = [{method: percent(of["mean"]) for method, of in column.items()} for column in columns]
+    best = [best_of(column, highest=True) for column in shown]
+    lines = [
+        Line(method_label(name), [Cell(of[name], best=name in top) for of, top in zip(shown, best, strict=True)])
+        for name in accuracies
+    ]
+    caption = _class_caption(summary, attack, beside=False, many=False, line="column")
+    heads = [*classes, *(MEASURES[measure] for measure in measures)]
+    return Table(f"classes-{attack}", caption, "Method", heads, [Group("", lines)])
+
+
+def _baseline_first(summary: Summary) -> list[str]:
+    return sorted(summary["methods"], key=lambda name: name != summary["baseline"])
 
 
 def _of_class(accuracies: Mapping[str, Accuracy], name: str) -> dict[str, OverSeeds]:
@@ -139,69 +163,18 @@ def classes_in_order(summary: Summary, attack: str) -> list[str]:
     return sorted(classes, key=lambda name: sum(of[name]["mean"] or 0.0 for of in accuracies))
 
 
-def _class_caption(summary: Summary, attack: str, many: bool) -> str:
+def _class_caption(summary: Summary, attack: str, *, beside: bool, many: bool, line: str = "row") -> str:
     of, seeds = summary["attacks"][attack], summary["seeds"]
     over = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
     caption = (
         f"{attack_label(attack, of['settings'])}, L∞ eps {summary['threat_model']['eps_text']}, {images(of['n'])}: "
         f"accuracy by class in percent, {over}."
     )
-    if summary["differences"]:
+    if beside:
         caption += f" Beside it the difference to {method_label(str(summary['baseline']))}, in percentage points."
     if len(summary["methods"]) > 1:
-        caption += " Bold: the best method of each row."
+        caption += f" Bold: the best method of each {line}."
     return f"{caption} The hardest classes come first." if many else caption
-
-
-def attacks_table(summary: Summary) -> Table:
-    """How each attack was set."""
-    lines = [
-        Line(
-            attack_label(attack, of["settings"]),
-            [Cell(f"{of['n']:,}"), Cell(attack_settings(of["settings"]), words=True)],
-        )
-        for attack, of in summary["attacks"].items()
-    ]
-    caption = f"The attacks, all within L∞ eps {summary['threat_model']['eps_text']} of pixels in [0, 1]."
-    return Table("attacks", caption, "Attack", ["Test images", "Settings"], [Group("", lines)])
-
-
-def epochs_table(summary: Summary) -> Table:
-    """The best epoch against the last: what overfitting costs."""
-    lines = []
-    measures = ("average", summary["tail"])
-    for method in summary["methods"]:
-        for epoch, source in (("best", summary["methods"]), ("last", summary["last"])):
-            of = [source[method][attack] for attack in summary["last"][method]]
-            cells = [_cell(measure, measured(accuracy, measure), False) for accuracy in of for measure in measures]
-            lines.append(Line(f"{method_label(method)}, {epoch} epoch", cells))
-    labels = [
-        attack_label(attack, summary["attacks"][attack]["settings"]) for attack in next(iter(summary["last"].values()))
-    ]
-    columns = [f"{label}, {MEASURES[measure].lower()}" for label in labels for measure in measures]
-    caption = f"The epoch that was chosen against the last one, in percent; {spread_explained(summary)}."
-    return Table("epochs", caption, "Method", columns, [Group("", lines)])
-
-
-def runs_table(summary: Summary) -> Table:
-    """Every run: which epoch was chosen, what its evaluation's checks said, which file it became."""
-    lines = []
-    for run, of in summary["runs"].items():
-        file, parity = of["file"], of["parity"]
-        cells = [
-            Cell(f"{of['best_epoch']} of {of['epochs']}"),
-            Cell(_checked(of["checks"]), words=True),
-            Cell(f"{file['bytes'] / 1e6:.2f}"),
-            Cell(f"{parity['max_difference']:.0e}"),
-            Cell(file["sha256"][:12], words=True),
-        ]
-        lines.append(Line(run, cells))
-    columns = ["Best epoch", "Checks", "student.onnx, MB", "Logits differ by", "sha256, first 12"]
-    caption = (
-        "Every run and the file it became. The logits are compared with the network that was attacked, on clean and on "
-        "adversarial images; no label differs beyond rounding, or there would be no file."
-    )
-    return Table("runs", caption, "Run", columns, [Group("", lines)])
 
 
 def shown_measures(summary: Summary) -> list[str]:
@@ -232,7 +205,8 @@ def failed_checks(summary: Summary) -> Iterable[str]:
                 yield f"{run}: {name.replace('_', ' ')}: {check['detail']}"
 
 
-def _cell(measure: str, of: OverSeeds, best: bool) -> Cell:
+def accuracy_cell(measure: str, of: OverSeeds, best: bool) -> Cell:
+    """A number over the seeds, its spread beside it."""
     return Cell(number(measure, of["mean"]), spread(measure, of), best)
 
 
@@ -241,8 +215,3 @@ def _difference(summary: Summary, method: str, attack: str) -> Cell:
         return Cell(DASH)
     of = measured(summary["differences"][method][attack], summary["tail"])
     return Cell(points(of["mean"]), spread(summary["tail"], of))
-
-
-def _checked(checks: Mapping[str, Any]) -> str:
-    failed = [name.replace("_", " ") for name, check in checks.items() if not check["passed"]]
-    return f"not passed: {', '.join(failed)}" if failed else f"{len(checks)} passed"

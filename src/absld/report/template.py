@@ -149,6 +149,8 @@ tbody tr + tr > * { border-top: 1px solid var(--rule) }
 th:first-child { position: sticky; left: 0; z-index: 1; padding-left: 0; background: var(--paper) }
 td:last-child, thead th:last-child { padding-right: 0 }
 thead th:last-child:not(:nth-child(-n + 3)) { min-width: 7em }
+thead:has(th:nth-child(12)) th { min-width: 0 !important }
+table:has(thead th:nth-child(12)) :is(th, td):not(:first-child, :last-child) { padding-inline: .35rem }
 .words.words.words { text-align: left }
 td.words { white-space: normal; min-width: 9em }
 .group th { padding-top: 1.3rem; font-weight: 600 }

@@ -33,6 +33,24 @@ MEASURES = {
     "overall": "Overall",
     "nsd": "NSD",
 }
+STATE = {
+    "tau_adv": "adversarial images",
+    "tau_clean": "clean images",
+    "weight": "in the loss",
+    "radius": "of the attack",
+    "beta": "of the robust term",
+}
+"""What the values that a method keeps by class act on, by their names in history.csv."""
+STATE_KINDS = {
+    "tau": "A temperature below 1 sharpens the teacher's labels for a class, one above 1 smoothens them.",
+    "weight": "A weight above 1 makes the images of a class count for more in the loss.",
+    "radius": "The radius bounds the attack on the training images of a class.",
+    "beta": "beta weighs the robust term of the loss for a class.",
+    "lambda": "A multiplier rises while the error of a class exceeds the average by more than is allowed.",
+}
+"""The same explained, by what the name begins with."""
+STATE_NEUTRAL = {"tau": 1.0, "weight": 1.0}
+"""The value that changes nothing."""
 DASH = "–"
 MINUS = "−"
 
@@ -40,6 +58,11 @@ MINUS = "−"
 def method_label(method: str) -> str:
     """A method's name as papers print it."""
     return METHODS.get(method, method.upper())
+
+
+def state_label(quantity: str) -> str:
+    """What a method keeps by class, with a word on what it acts on where one is known."""
+    return f"{quantity}, {STATE[quantity]}" if quantity in STATE else quantity
 
 
 def short_name(name: str) -> str:
@@ -64,17 +87,17 @@ def images(n: int) -> str:
     return f"n = {n:,}"
 
 
-def percent(fraction: float | None) -> str:
-    """One decimal, without the sign %: the table says it once."""
-    return DASH if fraction is None else f"{100 * fraction:.1f}"
+def percent(fraction: float | None, decimals: int = 1) -> str:
+    """Without the sign %: the table says it once."""
+    return DASH if fraction is None else f"{100 * fraction:.{decimals}f}"
 
 
-def points(difference: float | None) -> str:
+def points(difference: float | None, decimals: int = 1) -> str:
     """A difference in percentage points, always with its sign; 0.0 has none."""
     if difference is None:
         return DASH
-    text = f"{abs(100 * difference):.1f}"
-    if text == "0.0":
+    text = f"{abs(100 * difference):.{decimals}f}"
+    if not float(text):
         return text
     return f"{'+' if difference > 0 else MINUS}{text}"
 
