@@ -96,7 +96,7 @@ def test_cw_is_the_plain_loop(kappa: float) -> None:
     torch.testing.assert_close(found, plain_walk(net, x, loss, 0.1, 0.03, 7, noise), rtol=0, atol=1e-6)
 
 
-def test_fgsm_is_one_step_of_pgd_as_long_as_the_ball_is_wide() -> None:
+def test_t14_fgsm_is_one_step_of_pgd_as_long_as_the_ball_is_wide() -> None:
     net, x, y = network(4), images(8), torch.arange(8) % 4
     found = fgsm(0.07, "none")(net, x, y)
     assert torch.equal(found, pgd(LinfWalk(0.07, 0.07, 1, "none"))(net, x, y))
@@ -117,13 +117,18 @@ def test_margin_by_hand() -> None:
 
 
 @given(st.integers(0, 2**31))
-def test_cw_gradient_is_the_margins_while_logits_stay_below_25(seed: int) -> None:
+def test_t14_cw_gradient_is_the_margins_while_logits_stay_below_25(seed: int) -> None:
     z = 25 * (2 * torch.rand(6, 5, generator=torch.Generator().manual_seed(seed)) - 1)
     y = torch.arange(6) % 5
     leaves = [z.clone().requires_grad_() for _ in range(2)]
     cw(LinfWalk(0.1, 0.1, 1, "none"), 50).loss(leaves[0], y).sum().backward()
     (-margin(leaves[1], y)).sum().backward()
     assert torch.equal(leaves[0].grad, leaves[1].grad)
+    expected = torch.zeros(6, 5)
+    for row, (logits, label) in enumerate(zip(z.tolist(), y.tolist(), strict=True)):
+        expected[row, label] = -1
+        expected[row, max((j for j in range(5) if j != label), key=logits.__getitem__)] = 1
+    assert torch.equal(leaves[0].grad, expected)
 
 
 def test_cw_stops_where_a_wrong_answer_leads_by_kappa() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -25,8 +26,8 @@ from absld.training.validate import validate
 FAWA = PARAMS.methods.cfa.averaging
 
 
-def settings_of(**changes: object) -> Averaging:
-    return Averaging(**{"decay": 0.85, "begin": 1, "threshold": 0.0, "measure": "worst", **changes})
+def settings_of(begin: int = 1, threshold: float = 0.0, measure: Literal["worst", "worst10"] = "worst") -> Averaging:
+    return Averaging(decay=0.85, begin=begin, threshold=threshold, measure=measure)
 
 
 # --- one step ------------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def test_t10_the_loop_averages_the_epochs_that_reach_the_threshold_and_leaves_th
 
 
 def test_t10_without_an_accepted_epoch_the_students_own_weights_are_reported() -> None:
-    run, own, averages = trained(settings_of(threshold=1.0), epochs=2)
+    run, own, averages = trained(settings_of(begin=3), epochs=2)
     plain, _, _ = trained(None, epochs=2)
     assert averages == [{}, {}]
     assert values(run, "averaging/accepted") == [0, 0]
@@ -183,8 +184,8 @@ def test_t10_averaged_weights_are_what_is_measured_and_kept() -> None:
 
 def test_t18_a_resumed_run_goes_on_with_its_average_and_calibration(tmp_path: Path) -> None:
     block, spec = PARAMS.methods.cfa, Spec("tiny_resnet16", 3, 1, 8, None)
-    small = {"attack": with_(block.attack, steps=2), "optimiser": with_(block.optimiser, batch_size=8, lr=0.01)}
-    block = with_(block, averaging=settings_of(begin=2), calibrate_from=2, **small)
+    attack, optimiser = with_(block.attack, eps=0.3, step=0.15, steps=2), with_(block.optimiser, batch_size=8, lr=0.01)
+    block = with_(block, averaging=settings_of(begin=2), calibrate_from=2, attack=attack, optimiser=optimiser)
     runs = []
     for folder, parts in (("whole", [4]), ("cut", [1, 3, 4])):
         for epochs in parts:

@@ -167,10 +167,11 @@ def run_of(
     low = dict.fromkeys(ATTACKS, 500) if low is None else low
     method = getattr(profile.methods, name, None) or profile.methods.absld
     assert method is not None
-    normalisation = method.normalised(profile.student.normalisation)
+    normalisation = getattr(method, "normalisation", None) or profile.student.normalisation
     settings = method.model_dump(exclude_none=True)
     settings |= changed
-    state = {"epochs": settings["epochs"], "select_on": "test", "settings": settings}
+    train = profile.train.model_dump()
+    state = {"epochs": settings["epochs"], "select_on": "test", "settings": settings, "train": train}
     card = {
         "student": {
             "architecture": "resnet18",
@@ -242,6 +243,7 @@ def test_every_difference_is_told_by_its_key(profile: Params) -> None:
     run.evaluation["attacks"]["cw"]["settings"]["steps"] = 10
     run.card["student"]["normalisation"] = [[0.5], [0.25]]
     run.card["teacher"]["source"] = "trained here"
+    run.state["train"]["augmentation"]["crop_padding"] = 2
     assert sorted(told([run], profile) or []) == [
         "alpha: 0.5, the paper's 0.833333",
         "attack.eps: 4/255, the paper's 8/255",
@@ -253,6 +255,7 @@ def test_every_difference_is_told_by_its_key(profile: Params) -> None:
         "student.normalisation.mean: [0.5], the paper's null",
         "student.normalisation.std: [0.25], the paper's null",
         "teacher: trained here, the paper's RobustBench Zhang2019Theoretically",
+        "train.augmentation.crop_padding: 2, the paper's 4",
         "train.select_on: validation, the published codes' test",
     ]
 

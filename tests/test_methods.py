@@ -37,8 +37,8 @@ def networks(student: nn.Module, teacher: nn.Module | None = None) -> Networks:
 
 
 def block_of(params: Any, name: str) -> Any:
-    """A method's block, for networks with few classes."""
-    block = getattr(params.methods, name)
+    """A method's block (that of digits where a profile has none), for networks with few classes."""
+    block = getattr(params.methods, name) or getattr(DIGITS.methods, name)
     return with_(block, hard_classes=[1, 2]) if getattr(block, "hard_classes", None) else block
 
 

@@ -150,7 +150,7 @@ def test_bat_is_its_equation(tolerance: int, over: str) -> None:
 
 
 @given(st.lists(st.floats(-8, 8, width=32), min_size=3, max_size=7), st.data())
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_t09_the_uniform_term_is_log_of_the_classes_minus_the_entropy(logits: list[float], data: st.DataObject) -> None:
     """Seen where nothing else is in the loss: a network with one answer, no robust term, minus the cross-entropy."""
     label = data.draw(st.integers(0, len(logits) - 1))

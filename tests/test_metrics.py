@@ -24,7 +24,7 @@ def tables(draw: st.DrawFn) -> ClassTable:
     return ClassTable((total * share).astype(np.int64), total)
 
 
-def test_unbalanced_classes_by_hand() -> None:
+def test_t15_unbalanced_classes_by_hand() -> None:
     y = np.array([0, 0, 0, 0, 1, 1, 2])
     correct = np.array([True, True, True, False, True, False, True])
     found = ClassTable.of(correct, y, 3)
@@ -39,7 +39,7 @@ def test_unbalanced_classes_by_hand() -> None:
     assert accuracies(found, ["a", "b", "c"])["per_class"] == {"a": 0.75, "b": 0.5, "c": 1.0}
 
 
-def test_worst_tenth_of_a_hundred_classes_is_the_mean_of_ten() -> None:
+def test_t15_worst_tenth_of_a_hundred_classes_is_the_mean_of_ten() -> None:
     correct = list(range(100))[::-1]
     found = table(correct, [100] * 100)
     assert found.worst == 0

@@ -44,7 +44,7 @@ def test_every_architecture_of_the_parameters_can_be_built() -> None:
         ("dm_wrn_70_16", 100, 266_888_756, 206, 407),
     ],
 )
-def test_counts(architecture: str, classes: int, parameters: int, tensors: int, entries: int) -> None:
+def test_t13_counts(architecture: str, classes: int, parameters: int, tensors: int, entries: int) -> None:
     network = weightless(architecture, classes)
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert len(list(network.parameters())) == tensors
@@ -126,7 +126,7 @@ def dm_wrn_70_16_keys() -> set[str]:
         ("dm_wrn_70_16", dm_wrn_70_16_keys()),
     ],
 )
-def test_keys(architecture: str, keys: set[str]) -> None:
+def test_t13_keys(architecture: str, keys: set[str]) -> None:
     assert set(weightless(architecture).state_dict()) == keys
 
 

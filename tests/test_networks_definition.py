@@ -183,7 +183,7 @@ def one_hot(row: int, column: int, size: int) -> Tensor:
         ((1, 1), 9, (2, 4)),
     ],
 )
-def test_same_padding_reads_the_pixel_that_tensorflow_reads(
+def test_t13_same_padding_reads_the_pixel_that_tensorflow_reads(
     tap: tuple[int, int], size: int, read: tuple[int, int]
 ) -> None:
     convolution = SameConv2d(1, 1)
@@ -193,7 +193,7 @@ def test_same_padding_reads_the_pixel_that_tensorflow_reads(
     assert out.nonzero().tolist() == [[0, 0, 1, 2]]
 
 
-def test_stride_2_block_sees_the_odd_pixels() -> None:
+def test_t13_stride_2_block_sees_the_odd_pixels() -> None:
     block = Block(1, 2, stride=2).eval()
     state = block.state_dict()
     with torch.no_grad():

@@ -120,7 +120,7 @@ def test_checkpoints_as_they_are_published(tmp_path: Path, published: Classifier
         assert torch.equal(network(x), published(x))
 
 
-def test_the_published_teacher_of_trades(tmp_path: Path) -> None:
+def test_t13_the_published_teacher_of_trades_without_its_dead_keys(tmp_path: Path) -> None:
     """252 entries of which 61 are dead, 48,262,586 parameters, no counters, the prefix of DataParallel."""
     spec = Spec("wrn_34_10", classes=10, channels=3, size=32, normalisation=None)
     with torch.device("meta"):

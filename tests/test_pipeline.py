@@ -108,6 +108,40 @@ def test_kill_9_in_every_stage_changes_no_byte(finished: Project, tmp_path: Path
     assert [row.epoch for row in history if row.key == "train/loss"] == [1, 2, 3]
 
 
+def test_a_method_that_brings_a_network_survives_a_kill_while_that_is_trained(
+    finished: Project, tmp_path: Path
+) -> None:
+    """FRL's start has a fingerprint of its own: neither a kill nor another setting of FRL trains it twice."""
+    grown = ("repro", "train@frl-0", "--set", "runs.methods=[rslad, absld, frl]")
+    whole, cut = finished.copy(tmp_path / "whole"), finished.copy(tmp_path / "cut")
+    whole.absld(*grown)
+    process = cut.start(*grown)
+    try:
+        stage_process(process, "stages.train", seconds=120)
+        wait_for(cut.folder / ".absld/brought", "checkpoint.pt")
+    finally:
+        kill_all(process)
+    assert not (cut.folder / "runs/frl-s0/train/state.json").exists()
+    cut.absld("repro", "train@frl-0")
+    assert cut.outs() == whole.outs()
+    assert "src/absld/methods/sat.py" in (cut.folder / "code/frl.sha256").read_text()
+    (start,) = (cut.folder / ".absld/brought").iterdir()
+    weights, before = start / "weights.safetensors", cut.outs()
+    made = weights.stat().st_mtime_ns
+    cut.absld("repro", "train@frl-0", "--set", "methods.frl.beta=2")
+    assert "runs/frl-s0/train/best.safetensors" in changed(before, cut.outs())
+    assert [path.stat().st_mtime_ns for path in (cut.folder / ".absld/brought").rglob("*.safetensors")] == [made]
+
+
+def wait_for(folder: Path, name: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if list(folder.rglob(name)):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{name} did not appear in {folder}")
+
+
 def in_the_middle(project: Project, stage: str, child: psutil.Process) -> None:
     """Long enough after the start that work has begun: for what resumes, once something is kept."""
     kept = {"fetch_teacher": "checkpoint.pt", "train": "checkpoint.pt", "evaluate": "*.npz"}.get(stage)

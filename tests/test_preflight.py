@@ -70,3 +70,11 @@ def test_a_profile_can_be_taken_before_its_images_are_there(tmp_path: Path) -> N
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     use(tmp_path, "image-folder")
     assert "source: image-folder" in (tmp_path / "params.yaml").read_text()
+
+
+def test_a_start_that_is_missing_is_found_before_its_run_begins(project: Path) -> None:
+    origin = f"{{source: file, path: robust.pt, sha256: {'a' * 64}}}"
+    said = refused(project, "runs.methods=[rslad, frl]", f"methods.frl.start={origin}")
+    assert "methods.frl.start.path: there is no file" in said
+    (project / "robust.pt").write_bytes(b"weights")
+    configure(project, None, ["runs.methods=[rslad, frl]", f"methods.frl.start={origin}"])

@@ -13,7 +13,7 @@ from absld.errors import InputError
 from absld.methods.registry import METHODS, module_of
 from absld.params.load import load
 from absld.params.methods import Methods
-from stages.closure import LEFT_OUT, closure
+from stages.closure import LEFT_OUT, closure, source_of
 from stages.contracts import ALL, EVALUATE, TRAIN, Stage
 from stages.opening import _code_is_as_listed, code_of, declared, listing, open_stage, resolved, restricted
 
@@ -151,6 +151,13 @@ def test_a_run_does_not_depend_on_other_methods_watchers_or_the_report() -> None
     assert "src/absld/training/fit.py" in code
     for other in ("methods/rslad.py", "methods/trades.py", "watch", "report", "export", "params", "evaluation"):
         assert not [path for path in code if path.startswith(f"src/absld/{other}")], other
+
+
+def test_no_method_depends_on_another() -> None:
+    files = {module_of(name): source_of(ROOT, module_of(name)) for name in METHODS}
+    for name in METHODS:
+        others = {path.relative_to(ROOT).as_posix() for module, path in files.items() if module != module_of(name)}
+        assert not others & set(closure(ROOT, module_of(name))), name
 
 
 def test_a_stage_that_is_no_method_does_not_depend_on_one() -> None:

@@ -1,5 +1,7 @@
 """The loop: schedule, walk, frozen view, selection, and that a resumed run is the run that was never stopped."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.errors import InputError
@@ -24,10 +27,11 @@ from absld.training.fit import DivergedError
 from absld.training.run import Run
 from absld.training.schedule import Schedule
 from absld.training.session import train_network
-from absld.training.task import Held, Task
+from absld.training.task import Held, Task, own_augmentation
 from absld.training.validate import Validation, class_sum, validate
 
 PAPER = load(Path(__file__).parents[1] / "pipeline/profiles/cifar10.yaml")
+DIGITS = load(Path(__file__).parents[1] / "params.yaml")
 SPEC = Spec("tiny_resnet16", 3, 1, 8, None)
 
 
@@ -163,7 +167,7 @@ def make_task(seed: int) -> Task:
 
 def short(name: str) -> Any:
     """The paper's block, cut to four epochs of the toy task; what it brings is cut too."""
-    block = getattr(PAPER.methods, name)
+    block = getattr(PAPER.methods, name) or getattr(DIGITS.methods, name)
     update: dict[str, Any] = {
         "optimiser": block.optimiser.model_copy(update={"batch_size": 10}),
         "epochs": 4,
@@ -175,9 +179,8 @@ def short(name: str) -> Any:
         update["hard_classes"] = block.hard_classes[:1]
     if "normalisation" in type(block).model_fields:
         update["normalisation"] = None
-    for key, low in (("introspect_from", 3), ("calibrate_from", 3), ("rate_halves_every", 2)):
-        if key in type(block).model_fields:
-            update[key] = low
+    early = {"introspect_from": 3, "calibrate_from": 3, "rate_halves_every": 2}
+    update |= {key: epoch for key, epoch in early.items() if key in type(block).model_fields}
     if block.averaging:
         update["averaging"] = block.averaging.model_copy(update={"begin": 2, "threshold": 0.0})
     return block.model_copy(update=update)
@@ -227,6 +230,96 @@ def test_t18_a_resumed_run_is_the_run_that_was_never_stopped(name: str, tmp_path
     assert resumed.epoch == 4
     assert same(whole, resumed)
     assert not same(whole, train(name, tmp_path / "other", seed=1))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_epoch_of_the_profile_on_real_digits(name: str, digits: Task, tmp_path: Path) -> None:
+    """Each method as the profile sets it, but for what it brings: the loss is finite and the weights have moved."""
+    block = getattr(DIGITS.methods, name)
+    spec = Spec("tiny_resnet8", 10, 1, 8, None)
+    torch.manual_seed(3)
+    teacher, brought_one = build(replace(spec, architecture="tiny_resnet16")), build(spec)
+    run = train_network(
+        spec, name, block, replace(digits, augmentation=own_augmentation(block, digits.augmentation)),
+        Checkpoint(tmp_path), lambda run: None,
+        epochs=1, teacher=frozen_view(teacher), brought=dict.fromkeys(brought(block), brought_one),
+    )  # fmt: skip
+    assert run.epoch == 1
+    assert all(math.isfinite(row.value) for row in run.rows)
+    assert all(tensor.isfinite().all() for tensor in run.weights.values())
+    torch.manual_seed(stream(digits.seed, "weights"))
+    fresh = build(spec).backbone.state_dict()
+    assert not torch.equal(run.weights["conv1.weight"], fresh["conv1.weight"])
+
+
+@pytest.fixture(scope="module")
+def digits() -> Task:
+    """A fifth of scikit-learn's digits."""
+    found = load_digits()
+    x = torch.from_numpy(found.images[:360] * 255 / 16).round().to(torch.uint8)[:, None]
+    y = torch.from_numpy(found.target[:360]).to(torch.int64)
+    held = Held(x[:60].float() / 255, y[:60])
+    common = Augmentation(crop_padding=1, padding="zeros", horizontal_flip=False)
+    walk = Walk(eps=0.1, step=0.05, steps=2, start="uniform")
+    return Task(tuple("0123456789"), x[60:], y[60:], held, held, common, walk, 0)
+
+
+def test_a_method_learns_from_validation_even_where_the_test_images_select(tmp_path: Path) -> None:
+    """FRL's multipliers and FAWA's gate must not see the images that select in the papers' way."""
+    task = make_task(0)
+    poor = Held(task.validation.x, (task.validation.y + 1) % 3)
+    other = replace(task, selection=poor)
+    for name in ("frl", "cfa"):
+        honest, selected = train(name, tmp_path / name / "a"), train(name, tmp_path / name / "b", task=other)
+        assert all(torch.equal(honest.state[key], selected.state[key]) for key in honest.state)
+        assert all(torch.equal(honest.average[key], selected.average[key]) for key in honest.average)
+        assert honest.best_score[1] > selected.best_score[1]
+
+
+def test_frl_looks_at_its_start_before_the_first_epoch(tmp_path: Path) -> None:
+    run = train("frl", tmp_path, epochs=1)
+    start = frozen_view(network(78))
+    found = validate(start, make_task(0), make_task(0).validation, epoch=0).accuracy
+    boundary = (found["clean"] - found["pgd"]).float()
+    expected = 0.2 * (boundary - boundary.mean() - 0.05)
+    trained_with = [row.value for row in run.rows if row.epoch == 1 and row.quantity == "lambda_margin"]
+    assert trained_with == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_training_starts_from_the_weights_that_are_brought(tmp_path: Path) -> None:
+    still = short("frl").model_copy(update={"optimiser": PAPER.methods.frl.optimiser.model_copy(update={"lr": 1e-20})})
+    run = train("frl", tmp_path, epochs=1, block=still)
+    start = network(78).backbone.state_dict()
+    for name, tensor in run.student.backbone.named_parameters():
+        torch.testing.assert_close(tensor, start[name])
+
+
+def test_the_last_epoch_is_kept_where_the_block_says_so(tmp_path: Path) -> None:
+    run = train("natural", tmp_path)
+    assert short("natural").keep == "last"
+    assert run.best_epoch == 4
+    assert all(torch.equal(run.best_weights[name], t) for name, t in run.student.backbone.state_dict().items())
+
+
+def test_averaged_weights_are_what_is_validated_and_reported(tmp_path: Path) -> None:
+    run = train("cfa", tmp_path)
+    entered = {row.epoch: row.value for row in run.rows if row.quantity == "averaging/accepted"}
+    assert entered == {1: 0, 2: 1, 3: 1, 4: 1}
+    assert not torch.equal(run.average["conv1.weight"], run.student.backbone.state_dict()["conv1.weight"])
+    averaged = network(0).eval()
+    averaged.backbone.load_state_dict(run.weights)
+    expected = validate(averaged, make_task(0), make_task(0).validation, epoch=4).accuracy
+    for name, accuracy in expected.items():
+        found = [row.value for row in run.rows if row.epoch == 4 and row.quantity == f"validation_{name}"]
+        assert found == accuracy.tolist()
+
+
+def test_a_state_of_single_numbers_moves_with_every_step_and_is_written_down(tmp_path: Path) -> None:
+    run = train("mtard", tmp_path)
+    weights = [row.value for row in run.rows if row.quantity == "state/weight_clean"]
+    assert weights[0] == 0.5
+    assert len(set(weights)) == 4
+    assert float(run.state["rate"]) == pytest.approx(0.1 * PAPER.methods.mtard.rate)
 
 
 def test_a_diverged_run_ends_at_once_and_keeps_the_epoch_before(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from absld.params.teacher import Teacher, TeacherRobustBench
 from absld.records.layout import RunKey
 from absld.records.numbers import number_text
 
+SHARED = ("augmentation", "validation")
+"""What all methods share of the section `train`, but for where the epoch is chosen."""
 DISTANCES = ("eps", "step")
 """The last parts of keys whose values are distances between pixels: 8/255."""
 
@@ -84,6 +86,7 @@ def _of_run(run: Run, profile: Params, block: Method) -> dict[str, Any]:
         **_flat({"normalisation": normalisation}, "student."),
         **({"teacher": _teacher(run.card["teacher"]["source"])} if "teacher" in block.needs else {}),
         "train.select_on": run.state["select_on"],
+        **_flat({name: run.state["train"][name] for name in SHARED}, "train."),
         "evaluate.eps": run.evaluation["threat_model"]["eps"],
         **attacks,
         **_flat({**run.state["settings"], "epochs": run.state["epochs"]}),
@@ -99,6 +102,7 @@ def _of_profile(profile: Params, block: Method, select_on: str) -> dict[str, Any
         **_flat({"normalisation": normalisation and normalisation.model_dump()}, "student."),
         **({"teacher": _wanted(profile.teacher)} if "teacher" in block.needs else {}),
         "train.select_on": select_on,
+        **_flat(profile.train.model_dump(include=set(SHARED)), "train."),
         "evaluate.eps": profile.evaluate.eps,
         **{
             f"evaluate.attacks.{name}.{key}": value

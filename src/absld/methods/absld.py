@@ -13,7 +13,7 @@ import torch
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.divergences import kl, soften
 from absld.methods.protocol import Batch, Evidence, Networks, State, Step, risks
-from absld.methods.soft_labels import distil
+from absld.methods.soft_labels import ask, distil
 from absld.params import distillation as settings
 from absld.shapes import PerClass
 
@@ -34,12 +34,10 @@ class Absld:
 
     def step(self, nets: Networks, batch: Batch, state: State) -> Step:
         """One teacher forward serves both temperatures; attack, adv and clean forward of the student."""
-        assert nets.teacher is not None
         x, y = batch
-        with torch.no_grad():
-            z = nets.teacher(x)
-            tau_adv, tau_clean = self._coupled(state["tau_adv"][y], state["tau_clean"][y])
-            p_adv, p_clean = soften(z, tau_adv), soften(z, tau_clean)
+        z = ask(nets, x)
+        tau_adv, tau_clean = self._coupled(state["tau_adv"][y], state["tau_clean"][y])
+        p_adv, p_clean = soften(z, tau_adv), soften(z, tau_clean)
         x_adv = end_of(self.walk(nets.frozen, x, lambda _, z: kl(p_adv, z)))
         loss, z_adv, z_clean = distil(nets, x, x_adv, p_adv, p_clean, self.block)
         return Step(loss.mean(), risks(y, adv=z_adv, clean=z_clean))

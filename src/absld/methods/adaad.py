@@ -6,11 +6,10 @@
 The attack climbs through both networks: the teacher's answer moves with x' too.
 """
 
-import torch
-
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.divergences import kl, kl_of_logits
 from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
+from absld.methods.soft_labels import ask
 from absld.params import distillation as settings
 from absld.shapes import Images, Logits, PerSample
 
@@ -35,7 +34,6 @@ class Adaad(Stateless):
         x_adv = end_of(self.walk(nets.frozen, x, disagreement))
         z_clean = nets.student(x)
         z_adv = nets.student(x_adv)
-        with torch.no_grad():
-            p_adv, p_clean = teacher(x_adv).softmax(-1), teacher(x).softmax(-1)
+        p_adv, p_clean = ask(nets, x_adv).softmax(-1), ask(nets, x).softmax(-1)
         loss = self.kl_scale * (self.alpha * kl(p_adv, z_adv) + (1 - self.alpha) * kl(p_clean, z_clean))
         return Step(loss.mean(), risks(y, adv=z_adv, clean=z_clean))

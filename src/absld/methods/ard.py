@@ -6,12 +6,10 @@
 T²/C is `kl_scale`. The published attack runs in training mode: BatchNorm uses the batch's statistics.
 """
 
-import torch
-
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.divergences import cross_entropy
 from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
-from absld.methods.soft_labels import distil_hot
+from absld.methods.soft_labels import ask, distil_hot
 from absld.params import distillation as settings
 
 
@@ -25,10 +23,8 @@ class Ard(Stateless):
     def step(self, nets: Networks, batch: Batch, state: State) -> Step:
         """Train-mode forwards: those of the attack (if so set), adv, clean."""
         del state
-        assert nets.teacher is not None
         x, y = batch
-        with torch.no_grad():
-            p = (nets.teacher(x) / self.block.temperature).softmax(-1)
+        p = (ask(nets, x) / self.block.temperature).softmax(-1)
         x_adv = end_of(self.walk(nets.attacked(self.block.batchnorm), x, lambda _, z: cross_entropy(z, y)))
         loss, z_adv, z_clean = distil_hot(nets, batch, x_adv, p, self.block)
         return Step(loss.mean(), risks(y, adv=z_adv, clean=z_clean))

@@ -6,13 +6,11 @@
 w_c falls with κ, the number of the attack's points that class c resists (absld.methods.resistance). T²/C is `kl_scale`.
 """
 
-import torch
-
 from absld.attacks.linf_walk import LinfWalk
 from absld.divergences import cross_entropy
 from absld.methods.protocol import Batch, Networks, State, Step, risks
 from absld.methods.resistance import Resistance
-from absld.methods.soft_labels import distil_hot
+from absld.methods.soft_labels import ask, distil_hot
 from absld.params import distillation as settings
 
 
@@ -26,10 +24,8 @@ class FairArd(Resistance):
 
     def step(self, nets: Networks, batch: Batch, state: State) -> Step:
         """Train-mode forwards: those of the attack (if so set), adv, clean."""
-        assert nets.teacher is not None
         x, y = batch
-        with torch.no_grad():
-            p = (nets.teacher(x) / self.settings.temperature).softmax(-1)
+        p = (ask(nets, x) / self.settings.temperature).softmax(-1)
         attacked = nets.attacked(self.settings.batchnorm)
         x_adv, kappa = self.count(self.walk(attacked, x, lambda _, z: cross_entropy(z, y)), y)
         loss, z_adv, z_clean = distil_hot(nets, batch, x_adv, p, self.settings)

@@ -6,13 +6,11 @@
 w_c falls with κ, the number of the attack's points that class c resists (absld.methods.resistance).
 """
 
-import torch
-
 from absld.attacks.linf_walk import LinfWalk
 from absld.divergences import kl
 from absld.methods.protocol import Batch, Networks, State, Step, risks
 from absld.methods.resistance import Resistance
-from absld.methods.soft_labels import distil
+from absld.methods.soft_labels import ask, distil
 from absld.params import distillation as settings
 
 
@@ -26,10 +24,8 @@ class FairRslad(Resistance):
 
     def step(self, nets: Networks, batch: Batch, state: State) -> Step:
         """One teacher forward; attack, adv and clean forward of the student."""
-        assert nets.teacher is not None
         x, y = batch
-        with torch.no_grad():
-            p = nets.teacher(x).softmax(-1)
+        p = ask(nets, x).softmax(-1)
         x_adv, kappa = self.count(self.walk(nets.frozen, x, lambda _, z: kl(p, z)), y)
         loss, z_adv, z_clean = distil(nets, x, x_adv, p, p, self.settings)
         return Step((state["weight"][y] * loss).mean(), {**risks(y, adv=z_adv, clean=z_clean), "kappa": kappa})

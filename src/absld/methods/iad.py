@@ -12,6 +12,7 @@ import torch
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.divergences import cross_entropy, kl, kl_of_logits
 from absld.methods.protocol import Batch, Evidence, Networks, State, Step, risks
+from absld.methods.soft_labels import ask
 from absld.params import distillation as settings
 
 
@@ -32,13 +33,11 @@ class Iad:
 
         The second adv forward and the first clean one only move BatchNorm: so does the published code.
         """
-        assert nets.teacher is not None
         x, y = batch
         temperature = self.block.temperature
         x_adv = end_of(self.walk(nets.attacked(self.block.batchnorm), x, lambda _, z: cross_entropy(z, y)))
-        with torch.no_grad():
-            p = (nets.teacher(x) / temperature).softmax(-1)
-            trust = nets.teacher(x_adv).softmax(-1).gather(1, y[:, None])[:, 0] ** self.block.trust_power
+        p = (ask(nets, x) / temperature).softmax(-1)
+        trust = ask(nets, x_adv).softmax(-1).gather(1, y[:, None])[:, 0] ** self.block.trust_power
         z_adv, _, z_clean = nets.student(x_adv), nets.student(x_adv), nets.student(x)
         loss = self.block.kl_scale * kl(p, z_adv / temperature)
         if "introspection" in state:

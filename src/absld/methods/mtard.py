@@ -12,6 +12,7 @@ import torch
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.divergences import cross_entropy, kl
 from absld.methods.protocol import Batch, Evidence, Networks, State, Step, risks
+from absld.methods.soft_labels import ask
 from absld.params import distillation as settings
 from absld.shapes import Scalar
 
@@ -35,12 +36,12 @@ class Mtard:
 
     def step(self, nets: Networks, batch: Batch, state: State) -> Step:
         """Train-mode forwards: adv, clean. The weights move first: a step is weighed with what it has moved."""
-        assert nets.teacher is not None
         assert nets.clean_teacher is not None
         x, y = batch
         x_adv = end_of(self.walk(nets.frozen, x, lambda _, z: cross_entropy(z, y)))
+        p_adv = ask(nets, x_adv).softmax(-1)
         with torch.no_grad():
-            p_adv, p_clean = nets.teacher(x_adv).softmax(-1), nets.clean_teacher(x).softmax(-1)
+            p_clean = nets.clean_teacher(x).softmax(-1)
         z_adv = nets.student(x_adv)
         z_clean = nets.student(x)
         loss_adv = self.block.kl_scale * kl(p_adv, z_adv).mean()

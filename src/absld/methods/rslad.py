@@ -6,12 +6,10 @@
 No label is used. The published mean over batch and 10 classes is `kl_scale` 0.1 times the mean KL.
 """
 
-import torch
-
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.divergences import kl
 from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
-from absld.methods.soft_labels import distil
+from absld.methods.soft_labels import ask, distil
 from absld.params import distillation as settings
 
 
@@ -25,10 +23,8 @@ class Rslad(Stateless):
     def step(self, nets: Networks, batch: Batch, state: State) -> Step:
         """One teacher forward; attack, adv and clean forward of the student."""
         del state
-        assert nets.teacher is not None
         x, y = batch
-        with torch.no_grad():
-            p = nets.teacher(x).softmax(-1)
+        p = ask(nets, x).softmax(-1)
         x_adv = end_of(self.walk(nets.frozen, x, lambda _, z: kl(p, z)))
         loss, z_adv, z_clean = distil(nets, x, x_adv, p, p, self.block)
         return Step(loss.mean(), risks(y, adv=z_adv, clean=z_clean))

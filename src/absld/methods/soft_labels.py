@@ -1,11 +1,20 @@
-"""What the distillation methods with a clean teacher share: two forwards, two weighted divergences."""
+"""What the distillation methods share: asking the teacher, two forwards, two weighted losses."""
 
 from typing import NamedTuple
+
+import torch
 
 from absld.divergences import cross_entropy, kl
 from absld.methods.protocol import Batch, Networks
 from absld.params import distillation as settings
 from absld.shapes import Images, Logits, PerSample, Probs
+
+
+def ask(nets: Networks, x: Images) -> Logits:
+    """The teacher's logits, without a gradient."""
+    assert nets.teacher is not None, "the method needs a teacher"
+    with torch.no_grad():
+        return nets.teacher(x)
 
 
 class Distilled(NamedTuple):

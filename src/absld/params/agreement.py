@@ -81,7 +81,11 @@ def _teacher(params: Params) -> Iterator[Disagreement]:
     if isinstance(teacher, TeacherTrained):
         name, block = chosen_method(teacher)
         if not trains_a_teacher(type(block)):
-            why = f"needs a {' and a '.join(block.needs)} itself".replace("_", " ") if block.needs else "makes no robust teacher"
+            why = (
+                f"needs a {' and a '.join(block.needs)} itself".replace("_", " ")
+                if block.needs
+                else "makes no robust teacher"
+            )
             able = ", ".join(name for name, kind in BLOCKS.items() if trains_a_teacher(kind))
             yield Disagreement(("teacher", "method", name), f"{name} {why}: train the teacher with one of {able}")
     if isinstance(teacher, TeacherRobustBench):

@@ -6,33 +6,32 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from absld.params.adversarial import Bat, Cfa, Fat, Frl, Natural, Sat, SatSoft, Trades
+from absld.params import adversarial, distillation
 from absld.params.base import Section
-from absld.params.distillation import Absld, Adaad, Ard, FairArd, FairRslad, Iad, Mtard, Rslad
 
 
 class Methods(Section):
     """The methods' blocks; those in `runs.methods` are trained and must be there."""
 
-    natural: Natural | None = None
-    sat: Sat | None = None
-    trades: Trades | None = None
-    rslad: Rslad | None = None
-    adaad: Adaad | None = None
-    frl: Frl | None = None
-    bat: Bat | None = None
-    cfa: Cfa | None = None
-    fair_ard: FairArd | None = None
-    fair_rslad: FairRslad | None = None
-    absld: Absld | None = None
-    absld_adv: Absld | None = None
-    absld_product: Absld | None = None
-    sat_ssd: SatSoft | None = None
-    sat_dsd: SatSoft | None = None
-    ard: Ard | None = None
-    iad: Iad | None = None
-    mtard: Mtard | None = None
-    fat: Fat | None = None
+    natural: adversarial.Natural | None = None
+    sat: adversarial.Sat | None = None
+    trades: adversarial.Trades | None = None
+    rslad: distillation.Rslad | None = None
+    adaad: distillation.Adaad | None = None
+    frl: adversarial.Frl | None = None
+    bat: adversarial.Bat | None = None
+    cfa: adversarial.Cfa | None = None
+    fair_ard: distillation.FairArd | None = None
+    fair_rslad: distillation.FairRslad | None = None
+    absld: distillation.Absld | None = None
+    absld_adv: distillation.Absld | None = None
+    absld_product: distillation.Absld | None = None
+    sat_ssd: adversarial.SatSoft | None = None
+    sat_dsd: adversarial.SatSoft | None = None
+    ard: distillation.Ard | None = None
+    iad: distillation.Iad | None = None
+    mtard: distillation.Mtard | None = None
+    fat: adversarial.Fat | None = None
 
 
 def _known_method(name: str) -> str:
