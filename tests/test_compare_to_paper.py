@@ -291,7 +291,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").touch()
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     return tmp_path
 
 
@@ -314,11 +314,11 @@ def test_the_page_has_every_cell_its_marks_and_what_differs(
     write(project, run_of(profile, "absld_adv"))
     assert absld(monkeypatch, "compare", "--to", "paper") == 0
     page = capsys.readouterr().out
-    assert max(map(len, page.splitlines())) <= 100
+    assert max(map(len, page.splitlines())) <= 80
     rows = section(page, "Clean images")
     assert rows["Fair-ARD"] == "2 86.00 83.81 +2.19 50.00 69.40 −19.40 68.00 76.76a −8.76"
-    assert rows["ABSLD, adv only"] == "1 86.00 – – 50.00 – – 68.00 – –"
-    assert list(rows) == ["BAT", "Fair-ARD", "ABSLD, adv only"]  # the paper's first, in its order
+    assert rows["ABSLD, adv"] == "1 86.00 – – 50.00 – – 68.00 – –"
+    assert list(rows) == ["BAT", "Fair-ARD", "ABSLD, adv"]  # the paper's first, in its order; long names wrap
     rows = section(page, "PGD-20")
     assert rows["Fair-ARD"] == "2 86.00 50.91b +35.09 50.00 29.90b +20.10 68.00 40.41b +27.59"
     rows = section(page, "AutoAttack, n = 1,000 of 10,000 or 10,000 of 10,000 test images")
@@ -327,9 +327,9 @@ def test_the_page_has_every_cell_its_marks_and_what_differs(
     assert "a  76.76 is printed; (83.81 + 69.40) / 2 is 76.61." in lines
     assert [line[:3] for line in lines if re.match("[a-z]  ", line)] == ["a  ", "b  ", "c  "]
     assert "Not in the paper's table: ABSLD, adv only" in lines
-    assert "without a run here: Natural; SAT; TRADES; RSLAD; AdaAD; FRL; CFA; ABSLD" in page
+    assert "without a run here: Natural; SAT; TRADES; RSLAD; AdaAD; FRL; CFA; ABSLD" in " ".join(page.split())
     settings = lines[lines.index("Settings that differ from the paper's") :]
-    assert settings[2:] == ["  Fair-ARD", f"    epochs: 30, the paper's {epochs(profile)}", "  nothing: BAT"]
+    assert settings[-3:] == ["  Fair-ARD", f"    epochs: 30, the paper's {epochs(profile)}", "  nothing: BAT"]
 
 
 def section(page: str, title: str) -> dict[str, str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DECIMALS = 2
 """As the paper has them."""
-NARROWEST = 10
-"""Of the column of methods, in characters."""
+NAME = 11
+"""Characters of the column of methods; longer names take several lines."""
 NUMBER = 7
 """Characters of a column of numbers: 80 hold the table."""
 TAILS = {"worst": "the worst class", "worst10": "the mean of the worst tenth of the classes"}
@@ -75,12 +75,11 @@ def _numbers(
     """One header, the rows of each attack under its name, and what is wrong in the cells that bear a letter."""
     from rich.text import Text
 
-    width = max(NARROWEST, *(len(method_label(name)) for name in methods))
     marks: dict[Finding, str] = {}
-    yield _grid(width, header=True)
+    yield _grid(header=True)
     for attack in attacks:
         yield Text(_title(attack, [run for of in methods.values() for run in of]), "bold")
-        grid = _grid(width, header=False)
+        grid = _grid(header=False)
         for of in methods.values():
             row = comparison.row(paper, table, attack, of)
             cells = [text for cell in row.cells.values() for text in _cells(cell, marks)]
@@ -118,12 +117,12 @@ def _cells(cell: comparison.Cell, marks: dict[Finding, str]) -> Iterator["str | 
     yield Text(gap, {"+": "green", MINUS: "red"}.get(gap[0], ""))
 
 
-def _grid(width: int, *, header: bool) -> "Grid":
+def _grid(*, header: bool) -> "Grid":
     """Columns that are as wide under every attack."""
     from rich.table import Table
 
     grid = Table(box=None, show_header=header, pad_edge=False, padding=0)
-    grid.add_column("", min_width=width)
+    grid.add_column("", width=NAME)
     grid.add_column("\nseeds", justify="right", no_wrap=True, width=6)
     for measure in MEASURES:
         for name in (f"{measure.capitalize()}\nours", "\npaper ", "\ndiff."):

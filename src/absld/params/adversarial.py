@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from absld.params.attacks import BatchNorm
-from absld.params.base import Count, NonNegative, Positive, Ratio, Section, Sha256
+from absld.params.base import Count, NonNegative, Number, Positive, Ratio, Section, Sha256
 from absld.params.recipe import AdversarialMethod, Method, OwnInput
 
 
@@ -124,10 +124,16 @@ class Frl(AdversarialMethod):
     """Epochs after which `rate` is halved."""
     margin_rate: NonNegative
     """Of the multipliers that set each class's radius; 0: reweight alone."""
-    limit: Positive
-    """Largest sum over the classes of either kind of multiplier."""
+    limit: Annotated[Number, Field(gt=0, lt=1)]
+    """Largest sum over the classes of either kind of multiplier; below 1 no class can get a negative weight."""
     margin_min: Positive
     margin_max: Positive
     """Bounds of a class's radius, in units of eps."""
     steps_by_radius: bool
     """true: each step is a quarter of the batch's largest radius (published code); false: attack.step."""
+
+    @model_validator(mode="after")
+    def _margins_rise(self) -> Self:
+        if self.margin_min > self.margin_max:
+            raise PydanticCustomError("bounds", "margin_min <= margin_max must hold")
+        return self

@@ -36,6 +36,7 @@ def disagreements(params: Params) -> Iterator[Disagreement]:
     """Everything that can be known before a file is opened."""
     yield from _runs(params)
     yield from _blocks(params)
+    yield from _starts(params)
     yield from _teacher(params)
     facts = None if isinstance(params.data, ImageFolder) else FACTS[params.data.source]
     if facts is not None:
@@ -123,6 +124,16 @@ def _blocks(params: Params) -> Iterator[Disagreement]:
             yield Disagreement(
                 ("runs", "methods", index),
                 f"{name!r} has no block in `methods`: copy it from a profile (`absld profile list`)",
+            )
+
+
+def _starts(params: Params) -> Iterator[Disagreement]:
+    for name, block in params.methods:
+        start = getattr(block, "start", None)
+        if isinstance(start, TrainedHere) and not isinstance(chosen_method(start)[1], AdversarialMethod):
+            trainer = chosen_method(start)[0]
+            yield Disagreement(
+                ("methods", name, "start", "method", trainer), f"{trainer} makes no robust model to start from"
             )
 
 

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,15 +18,19 @@ Weights = Mapping[str, Tensor]
 """A network's state dict; empty before the first epoch is accepted."""
 
 
-def accepted(settings: Averaging, epoch: int, robust: PerClass) -> bool:
-    """Whether the epoch's weights enter; `robust` is each class's validation accuracy under attack, in [0, 1]."""
-    return epoch >= settings.begin and measured(settings, robust) >= settings.threshold
+class Gate(NamedTuple):
+    """Whether an epoch's weights enter, and why."""
+
+    measure: str
+    value: float
+    """The accuracy that was held against the threshold."""
+    accepted: bool
 
 
-def measured(settings: Averaging, robust: PerClass) -> float:
-    """The accuracy that is held against the threshold."""
-    lowest = {"worst": worst, "worst10": worst10}[settings.measure]
-    return float(lowest(robust.cpu().numpy()))
+def judged(settings: Averaging, epoch: int, robust: PerClass) -> Gate:
+    """Hold an epoch against the threshold; `robust` is each class's validation accuracy under attack, in [0, 1]."""
+    value = float({"worst": worst, "worst10": worst10}[settings.measure](robust.cpu().numpy()))
+    return Gate(settings.measure, value, epoch >= settings.begin and value >= settings.threshold)
 
 
 def average(old: Weights, new: Weights, decay: float) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from absld.networks.zoo import Classifier
 from absld.params.recipe import Method as Block
 from absld.params.recipe import Optimiser
 from absld.seeds import stream
-from absld.training.averaging import accepted, average
+from absld.training.averaging import average, judged
 from absld.training.checkpoint import Checkpoint
 from absld.training.rows import rows
 from absld.training.run import Run, on
@@ -61,13 +61,13 @@ def fit(
         validation = validate(nets.frozen, task, task.validation, epoch)
         evidence = sums.evidence(epoch, schedule.after(epoch), validation)
         run.state = on(task.device, method.next_state(run.state, evidence))
-        enters = None
+        gate = None
         if block.averaging:
-            enters = accepted(block.averaging, epoch, validation.accuracy["pgd"])
-            if enters:
+            gate = judged(block.averaging, epoch, validation.accuracy["pgd"])
+            if gate.accepted:
                 run.average = average(run.average, run.student.backbone.state_dict(), block.averaging.decay)
         chosen = _chosen(run, nets, reported, task, validation)
-        run.rows += rows(task.classes, lr, sums.loss / sums.count.sum(), evidence, trained_with, chosen, enters)
+        run.rows += rows(task.classes, lr, sums.loss / sums.count.sum(), evidence, trained_with, chosen, gate)
         run.judge(chosen.score, keep_last=block.keep == "last")
         if checkpoint is not None:
             checkpoint.save(run.memory())

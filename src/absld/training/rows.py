@@ -6,6 +6,7 @@ from torch import Tensor
 
 from absld.methods.protocol import Evidence, State
 from absld.records.history import Row
+from absld.training.averaging import Gate
 from absld.training.validate import Validation
 
 
@@ -16,7 +17,7 @@ def rows(
     evidence: Evidence,
     state: State,
     validation: Validation,
-    enters: bool | None,
+    gate: Gate | None,
 ) -> Iterator[Row]:
     """An epoch in long form.
 
@@ -27,7 +28,7 @@ def rows(
         evidence: what it showed of the student that was trained.
         state: the one that it was trained with.
         validation: of the weights that the run reports, on the images that select.
-        enters: whether its weights entered the average; None where nothing is averaged.
+        gate: how its weights fared at the average's gate; None where nothing is averaged.
 
     """
     epoch = evidence.epoch
@@ -36,9 +37,9 @@ def rows(
     for name, accuracy in validation.accuracy.items():
         yield Row(epoch, f"validation/{name}_average", "", float(accuracy.mean()))
         yield Row(epoch, f"validation/{name}_worst", "", float(accuracy.min()))
-    if enters is not None:
-        yield Row(epoch, "averaging/accepted", "", float(enters))
-        yield Row(epoch, "averaging/pgd_worst", "", float(evidence.validation["pgd"].min()))
+    if gate is not None:
+        yield Row(epoch, "averaging/accepted", "", float(gate.accepted))
+        yield Row(epoch, f"averaging/pgd_{gate.measure}", "", gate.value)
     for name, value in sorted(state.items()):
         if not value.dim():
             yield Row(epoch, f"state/{name}", "", float(value))

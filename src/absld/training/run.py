@@ -13,6 +13,7 @@ from absld.records.history import Row
 from absld.training.averaging import Weights
 
 Score = tuple[float, float]
+"""Overall robust accuracy on the images that select, then clean average."""
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Run:
     rows: list[Row] = field(default_factory=list)
     best_epoch: int = 0
     best_score: Score = (-1.0, -1.0)
+    best_is_averaged: bool = False
     best_weights: Weights = field(default_factory=dict)
     average: Weights = field(default_factory=dict)
     """Averaged weights, where the method averages and an epoch was accepted; else empty."""
@@ -42,9 +44,10 @@ class Run:
         return {row.key: row.value for row in self.rows if row.epoch == self.epoch}
 
     def judge(self, score: Score, *, keep_last: bool) -> None:
-        """Remember these weights if they are the ones to keep."""
-        if keep_last or score > self.best_score:
-            self.best_epoch, self.best_score = self.epoch, score
+        """Remember these weights if they are the ones to keep; averaged ones before all that are not."""
+        averaged = bool(self.average)
+        if keep_last or (averaged, score) > (self.best_is_averaged, self.best_score):
+            self.best_epoch, self.best_score, self.best_is_averaged = self.epoch, score, averaged
             self.best_weights = {name: tensor.clone() for name, tensor in self.weights.items()}
 
     def take(self, weights: Weights) -> None:
@@ -59,7 +62,7 @@ class Run:
             "state": dict(self.state),
             "epoch": self.epoch,
             "rows": [tuple(row) for row in self.rows],
-            "best": (self.best_epoch, self.best_score, self.best_weights),
+            "best": (self.best_epoch, self.best_score, self.best_is_averaged, self.best_weights),
             "average": self.average,
         }
 
@@ -70,7 +73,7 @@ class Run:
         self.state = memory["state"]
         self.epoch = memory["epoch"]
         self.rows = [Row(*row) for row in memory["rows"]]
-        self.best_epoch, self.best_score, self.best_weights = memory["best"]
+        self.best_epoch, self.best_score, self.best_is_averaged, self.best_weights = memory["best"]
         self.average = memory["average"]
 
 
