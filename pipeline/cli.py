@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from absld.errors import InputError
+from pipeline import commands_of_models, commands_of_params, commands_of_results
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -22,20 +23,20 @@ ABOUT = """Distil a robust teacher into a small student that is robust for every
   absld repro --set train.max_epochs=2   one value of params.yaml changed
   absld compare rslad-s0 absld-s0        two students, class by class
   absld figure 3                         a figure of the paper, with your runs
+  absld predict student.onnx photo.jpg   its labels
+  absld promote absld-s0                 the champion, if it passes the gates
   absld ui                               MLflow in the browser
 
 All that can be set stands in params.yaml.
-Exit codes: 0 done, 1 a stage failed, 2 the input is wrong, 130 interrupted.
+Exit codes: 0 done, 1 a stage or a gate failed, 2 the input is wrong, 130 interrupted.
 """
 
 app = typer.Typer(
     help=ABOUT, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-params_app = typer.Typer(help="Check and show params.yaml.", no_args_is_help=True)
-profile_app = typer.Typer(help="Complete configurations to begin with.", no_args_is_help=True)
-app.add_typer(params_app, name="params")
-app.add_typer(profile_app, name="profile")
+app.add_typer(commands_of_params.params, name="params")
+app.add_typer(commands_of_params.profile, name="profile")
 
 Profile = Annotated[str | None, typer.Option(help="Write this profile to params.yaml first.")]
 Set = Annotated[
@@ -129,81 +130,12 @@ def status() -> None:
     console.changes(dvc.changed(find_root()))
 
 
-@app.command()
-def compare(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Keys like absld-s0; default: all.")] = None,
-    attack: Annotated[
-        str | None,
-        typer.Option(help="clean, fgsm, pgd, cw or aa; default: the strongest, beside the paper all."),
-    ] = None,
-    to: Annotated[Literal["paper"] | None, typer.Option(help="Beside the paper's table instead.")] = None,
-    table: Annotated[
-        int | None, typer.Option(help="That table, 1 to 4; default: the one of the runs' data and network.")
-    ] = None,
-) -> None:
-    """Show runs side by side, class by class; or the methods beside the paper's table.
-
-    absld compare rslad-s0 absld-s0
-    absld compare --attack clean
-    absld compare --to paper
-    absld compare --to paper --table 1 --attack aa
-    """
-    from pipeline import compare, console
-    from pipeline.paper import page
-    from pipeline.project import find_root
-
-    if table is not None and to is None:
-        raise InputError("--table is one of the paper's: add --to paper")
-    root = find_root()
-    keys = runs or compare.evaluated(root)
-    if not keys:
-        raise InputError("no run has been evaluated yet: `absld repro` makes them")
-    if to is None:
-        console.show(compare.table([compare.read_evaluation(root, key) for key in keys], attack))
-    else:
-        console.show(page.page(root, keys, attack, table))
-
-
-@app.command()
-def figure(
-    number: Annotated[int, typer.Argument(min=2, max=5, metavar="NUMBER", help="2, 3, 4 or 5.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="An .svg or .png; default: below reports/paper/.")
-    ] = None,
-    as_png: Annotated[bool, typer.Option("--png", help="PNG instead of SVG.")] = False,
-) -> None:
-    """Draw a figure of the paper from the runs that there are, over all their seeds.
-
-    2: SAT with soft labels of same and of different smoothness. 3: RSLAD and ABSLD, class by class. 4: the ablation,
-    under every attack. 5: spread of the class risks while training.
-
-      absld figure 3
-      absld figure 5 --output spread.png
-    """
-    from absld.report.terminal import rich_table
-    from pipeline import console, figure
-    from pipeline.project import find_root
-
-    drawn = figure.redraw(find_root(), number, output, as_png=as_png)
-    console.show(rich_table(drawn.table))
-    for key in drawn.left_out:
-        console.say(f"{key} is not finished and left out")
-    console.say(f"figure    {console.near(drawn.path)}")
-
-
-@app.command()
-def publish() -> None:
-    """Mirror the files of all runs that are up to date into MLflow; doing it twice changes nothing."""
-    from absld.params.load import load
-    from pipeline import console, dvc
-    from pipeline.project import find_root
-    from pipeline.publish import publish
-
-    root = find_root()
-    left_out = publish(root, load(root / "params.yaml"), dvc.changed(root))
-    if left_out:
-        console.say(f"Not up to date and left out: {', '.join(left_out)}; `absld repro` makes them")
-    console.say("MLflow shows what the files say: `absld ui`")
+app.command()(commands_of_results.compare)
+app.command()(commands_of_results.figure)
+app.command()(commands_of_models.evaluate)
+app.command()(commands_of_models.predict)
+app.command()(commands_of_results.publish)
+app.command()(commands_of_results.promote)
 
 
 @app.command()
@@ -224,68 +156,3 @@ def doctor() -> None:
 
     fine = [console.finding(line) for line in examine(find_root())]
     raise typer.Exit(0 if all(fine) else 1)
-
-
-@params_app.command("check")
-def params_check(
-    file: Annotated[Path | None, typer.Argument(help="Default: the project's params.yaml.")] = None,
-) -> None:
-    """Check a configuration: every mistake with its line, and exit code 2."""
-    from absld.params.load import load
-    from pipeline.project import find_root
-
-    path = file or find_root() / "params.yaml"
-    params = load(path)
-    runs = len(params.runs.methods) * len(params.runs.seeds)
-    typer.echo(f"{path.name} is in order: {params.data.source}, {params.student.architecture}, {runs} runs")
-
-
-@params_app.command("show")
-def params_show() -> None:
-    """Show every value of params.yaml by its key, fractions also as numbers."""
-    from absld.params.load import load
-    from absld.params.yaml_file import read_yaml
-    from pipeline import console
-    from pipeline.project import find_root
-
-    path = find_root() / "params.yaml"
-    console.values(read_yaml(path), load(path).model_dump())
-
-
-@params_app.command("schema")
-def params_schema(
-    file: Annotated[Path | None, typer.Argument(help="Write it here; default: standard output.")] = None,
-) -> None:
-    """Show the JSON schema of params.yaml, which editors check it with."""
-    import json
-
-    from absld.params.root import Params
-    from absld.records.files import write_json
-
-    schema = Params.model_json_schema()
-    if file is None:
-        typer.echo(json.dumps(schema, indent=2, ensure_ascii=False))
-    else:
-        write_json(file, schema)
-
-
-@profile_app.command("list")
-def profile_list() -> None:
-    """Show the profiles there are."""
-    from pipeline import profiles
-
-    for name in profiles.names():
-        typer.echo(f"{name:20} {profiles.about(name)}".rstrip())
-
-
-@profile_app.command("use")
-def profile_use(
-    name: Annotated[str, typer.Argument(help="See `absld profile list`.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite changes; a copy of them is kept.")] = False,
-) -> None:
-    """Write a profile to params.yaml. Changes that are neither committed nor a profile are not overwritten."""
-    from pipeline import profiles
-    from pipeline.project import find_root
-
-    kept = profiles.use(find_root(), name, force=force)
-    typer.echo(f"params.yaml is now the profile {name}" + (f"; the old one is {kept.name}" if kept else ""))

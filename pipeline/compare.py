@@ -1,4 +1,4 @@
-"""Runs side by side, class by class, from their evaluation.json."""
+"""Runs side by side, class by class, from their evaluation.json; two of them image by image, from their verdicts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,12 +7,62 @@ from typing import TYPE_CHECKING, Any
 from absld.errors import InputError
 from absld.records.attacks import STRONGEST, attack_label
 from absld.records.files import read_json
+from absld.report.summary import tail_of
 from absld.report.wording import MEASURES, images, number, points
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
-SHOWN = ("average", "worst", "overall", "nsd")
+    from pipeline.pairing import Measured
+
+
+def view(root: Path, runs: Sequence[str], attack: str | None) -> "RenderableType":
+    """Two runs image by image, with the significance of what differs; one, or more than two, as a table.
+
+    `attack` None: the strongest that all have.
+
+    Raises:
+        InputError: a run is not there; or they were not measured in the same way on the same images.
+
+    """
+    evaluations = [read_evaluation(root, run) for run in runs]
+    plain = table(evaluations, attack)
+    if len(runs) != 2:
+        return plain
+    from rich.console import Group
+    from rich.text import Text
+
+    from pipeline.pairing import Measured
+
+    called = [evaluation["run"] for evaluation in evaluations]
+    names = runs if called[0] == called[1] else called
+    files = [evaluation_file(root, run) for run in runs]
+    two = [Measured(*of) for of in zip(names, files, evaluations, strict=True)]
+    for run in two:
+        if not run.verdicts.is_file():
+            lacking = f"Not tested image by image: {run.verdicts} is missing; `absld repro` makes it."
+            return Group(plain, Text(lacking))
+    return _image_by_image(two[0], two[1], _attack(evaluations, attack))
+
+
+def _image_by_image(first: "Measured", second: "Measured", attack: str) -> "RenderableType":
+    from absld.paired import compared
+    from pipeline.pairing import pair
+    from pipeline.significance import Two, shown
+
+    of, pairs = first.evaluation, pair(first, second, attack)
+    two = Two(
+        runs=(first.name, second.name),
+        classes=of["classes"],
+        dataset=of["dataset"],
+        attack=_label(attack, of["attacks"][attack]),
+        within=_within(attack, of),
+        tail=tail_of(of["classes"]),
+        pairs=pairs,
+        found=compared(pairs),
+    )
+    return shown(two)
 
 
 def read_evaluation(root: Path, run: str) -> dict[str, Any]:
@@ -22,15 +72,26 @@ def read_evaluation(root: Path, run: str) -> dict[str, Any]:
 
 
 def evaluation_file(root: Path, run: str) -> Path:
-    """The evaluation.json of a run by its key (``absld-s0``), its folder or the file itself.
+    """The evaluation.json of a run by its key (``absld-s0``) or a method with one seed; of another model by its name.
+
+    Its folder or the file itself will do too.
 
     Raises:
-        InputError: there is none; with the runs that there are.
+        InputError: there is none; with the runs that there are. Or a method has several seeds.
 
     """
+    seeds = [key for key in evaluated(root) if key.rpartition("-s")[0] == run]
+    if len(seeds) > 1:
+        raise InputError(
+            f"{run!r} has several seeds, each a student of its own: name one of {', '.join(seeds)}. "
+            "What the seeds have in common stands in reports/summary.html"
+        )
+    run = seeds[0] if seeds else run
     for path in (
         root / "runs" / run / "evaluation" / "evaluation.json",
+        root / "evaluations" / run / "evaluation.json",
         Path(run),
+        Path(run, "evaluation.json"),
         Path(run, "evaluation/evaluation.json"),
     ):
         if path.is_file():
@@ -72,17 +133,24 @@ def table(evaluations: Sequence[Mapping[str, Any]], attack: str | None) -> "Tabl
         cells = [(of["accuracy"]["per_class"][name], of["interval95"]["per_class"][name]) for of in outcomes]
         shown.add_row(name, *_cells("per_class", cells))
     shown.add_section()
-    for measure in SHOWN:
+    for measure in ("average", tail_of(first["classes"]), "overall", "nsd"):
         cells = [(of["accuracy"][measure], of["interval95"].get(measure)) for of in outcomes]
         shown.add_row(MEASURES[measure], *_cells(measure, cells))
     return shown
 
 
 def _caption(first: Mapping[str, Any], attack: str, outcomes: Sequence[Mapping[str, Any]]) -> str:
-    eps = "" if attack == "clean" else f", L∞ eps {first['threat_model']['eps_text']}"
     tested = " and ".join(dict.fromkeys(images(outcome["n"]) for outcome in outcomes))
-    label = attack_label(attack, outcomes[0].get("settings", {}))
-    return f"{first['dataset']}: {label}{eps}, {tested}, accuracy in percent; * the 95 % intervals do not meet"
+    met = f"{_label(attack, outcomes[0])}{_within(attack, first)}"
+    return f"{first['dataset']}: {met}, {tested}, accuracy in percent; * the 95 % intervals do not meet"
+
+
+def _label(attack: str, outcome: Mapping[str, Any]) -> str:
+    return attack_label(attack, outcome.get("settings", {}))
+
+
+def _within(attack: str, evaluation: Mapping[str, Any]) -> str:
+    return "" if attack == "clean" else f", L∞ eps {evaluation['threat_model']['eps_text']}"
 
 
 def _attack(evaluations: Sequence[Mapping[str, Any]], wanted: str | None) -> str:

@@ -11,7 +11,11 @@ from absld.records.layout import RunKey
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from absld.gates import Judged
     from pipeline.doctor import Line
+
+
+DASH = "–"
 
 
 def say(text: str) -> None:
@@ -88,6 +92,42 @@ def values(written: Any, checked: Any) -> None:
     for key, text, value in _leaves(written, checked):
         number = f"  = {value:.6g}" if isinstance(text, str) and isinstance(value, float) else ""
         say(f"{key}: {text}{number}")
+
+
+def gates(run: str, judged: Sequence["Judged"]) -> None:
+    """What was measured beside what it must be."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    if not judged:
+        say(f"{run}: no gate is set in export.gates of params.yaml")
+        return
+    table = Table(
+        "Gate", "Measured", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left", caption_style="dim"
+    )
+    for name in ("Value", "Interval", "Limit", ""):
+        table.add_column(name, justify="right", no_wrap=True)
+    for gate in judged:
+        decimals, unit = (0, 1) if gate.gate == "checks" else (3, 1) if gate.gate.endswith("nsd") else (1, 100)
+        value, limit, *ends = (
+            DASH if number is None else f"{unit * number:.{decimals}f}"
+            for number in (gate.value, gate.limit, *(gate.interval or ()))
+        )
+        sign = "≥" if gate.gate.startswith("min_") else "≤"
+        verdict = Text("passed", "green") if gate.passed else Text("failed", "bold red")
+        table.add_row(gate.gate, gate.what, value, DASH.join(ends), f"{sign} {limit}", verdict)
+    table.caption = f"{run}: accuracies in percent, 95 % intervals. The value decides."
+    show(table)
+
+
+def refused(run: str, failed: Sequence["Judged"]) -> None:
+    """Why a run is not promoted."""
+    import typer
+
+    typer.echo(f"{run} is not promoted:", err=True)
+    for gate in failed:
+        typer.echo(f"  {gate.gate}: {gate.problem}", err=True)
 
 
 def finding(line: "Line") -> bool:

@@ -3,14 +3,19 @@
 import logging
 from collections.abc import Container
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absld.params.root import Params
 from absld.records.files import read_json
 from absld.records.layout import RunKey
-from absld.watch.identity import identity
+from absld.watch.identity import Identity, identity
 from absld.watch.replay import Files, Report, replay
 from absld.watch.runs import mark_stale
 from absld.watch.store import database, open_store
+
+if TYPE_CHECKING:
+    from stages.contracts import Stage
+    from stages.opening import Opened
 
 
 def publish(root: Path, params: Params, stale: Container[str]) -> list[str]:
@@ -27,22 +32,48 @@ def publish(root: Path, params: Params, stale: Container[str]) -> list[str]:
 
     """
     from stages.contracts import REPORT, TRAIN
-    from stages.opening import listing, open_stage
+    from stages.opening import open_stage
 
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    _be_quiet()
     runs, left_out = [], []
-    for key in (RunKey(method, seed) for method in params.runs.methods for seed in params.runs.seeds):
+    for key in keys(params):
         train = open_stage(TRAIN, root, method=key.method, seed=str(key.seed))
-        code = train.reads["code"]
-        made = all(path.is_file() for path in (*train.writes.values(), *train.reads.values()))
-        if not made or _item(TRAIN.name, key) in stale or code.read_text() != listing(train.code, train.resolved):
+        if item(TRAIN, key) in stale or not as_listed(train):
             left_out.append(str(key))
             continue
         runs.append((identity(train), _files(root, key, stale)))
     if runs:
         replay(root, runs, None if REPORT.name in stale else _report(root, {who.run for who, _ in runs}))
     return left_out
+
+
+def publish_run(root: Path, key: RunKey) -> Identity:
+    """Mirror one run, all of whose stages are up to date. Raises what `publish` raises."""
+    from stages.contracts import TRAIN
+    from stages.opening import open_stage
+
+    _be_quiet()
+    who = identity(open_stage(TRAIN, root, method=key.method, seed=str(key.seed)))
+    replay(root, [(who, _files(root, key, ()))], None)
+    return who
+
+
+def keys(params: Params) -> list[RunKey]:
+    """The runs that params.yaml names."""
+    return [RunKey(method, seed) for method in params.runs.methods for seed in params.runs.seeds]
+
+
+def item(stage: "Stage", key: RunKey) -> str:
+    """DVC's name of a stage, or of the item of its matrix that belongs to a run."""
+    return f"{stage.name}@{key.method}-{key.seed}" if stage.axes else stage.name
+
+
+def as_listed(stage: "Opened") -> bool:
+    """Whether the stage's files are there and its code is the one that was listed when they were made."""
+    from stages.opening import listing
+
+    made = all(path.exists() for path in (*stage.writes.values(), *stage.reads.values()))
+    return made and stage.reads["code"].read_text() == listing(stage.code, stage.resolved)
 
 
 def settle(root: Path) -> None:
@@ -55,13 +86,13 @@ def settle(root: Path) -> None:
 def _files(root: Path, key: RunKey, stale: Container[str]) -> Files:
     from stages.contracts import EVALUATE, EXPORT, TRAIN
 
-    def up_to_date(stage: str, path: str) -> Path | None:
+    def up_to_date(stage: "Stage", path: str) -> Path | None:
         file = root / path.format(method=key.method, seed=key.seed)
-        return file if _item(stage, key) not in stale and file.is_file() else None
+        return file if item(stage, key) not in stale and file.is_file() else None
 
-    evaluation = up_to_date(EVALUATE.name, EVALUATE.writes["evaluation"])
+    evaluation = up_to_date(EVALUATE, EVALUATE.writes["evaluation"])
     exported = {
-        name: up_to_date(EXPORT.name, EXPORT.writes[name]) if evaluation is not None else None
+        name: up_to_date(EXPORT, EXPORT.writes[name]) if evaluation is not None else None
         for name in ("student", "card", "card_text")
     }
     return Files(
@@ -80,6 +111,6 @@ def _report(root: Path, runs: set[str]) -> Report | None:
     return Report(summary, text, figures) if summary.is_file() and set(read_json(summary)["runs"]) == runs else None
 
 
-def _item(stage: str, key: RunKey) -> str:
-    """DVC's name of one item of a matrix."""
-    return f"{stage}@{key.method}-{key.seed}"
+def _be_quiet() -> None:
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)

@@ -49,7 +49,7 @@ CODE_OF_STAGES = Stage(
     "code_of_stages",
     reads={"source": "src", "stages": "stages"},
     writes={name: f"code/{name}.sha256" for name in ("fetch_data", "fetch_teacher", "evaluate", "export", "report")},
-    params=("data", "teacher", "train.device", "evaluate", "export", "runs", "report"),
+    params=("data", "teacher", "train.device", "evaluate", "export.opset", "export.variants", "runs", "report"),
 )
 FETCH_DATA = Stage(
     "fetch_data",
@@ -83,6 +83,7 @@ EVALUATE = Stage(
         "code": "code/evaluate.sha256",
         **_of("test"),
         **CARD,
+        "teacher": TEACHER["teacher"],
         "best": TRAIN.writes["best"],
         "last": TRAIN.writes["last"],
     },
@@ -112,8 +113,9 @@ EXPORT = Stage(
         "student": f"{RUN}/export/student.onnx",
         "card": f"{RUN}/export/card.json",
         "card_text": f"{RUN}/export/card.md",
+        "variants": f"{RUN}/export/variants",
     },
-    params=("export",),
+    params=("export.opset", "export.variants"),
     axes=("method", "seed"),
     matrix=OVER_RUNS,
 )

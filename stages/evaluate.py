@@ -29,9 +29,11 @@ def work(stage: Opened) -> None:
             split,
             card.classes,
             settings,
+            teacher=load(reads["teacher"], device),
             scratch=stage.scratch,
             processes=worthwhile(device),
             on_progress=progress,
+            on_classes=lambda attack, table: progress.classes(attack, card.classes, table),
         )
     write_npz(writes["verdicts"], found.verdicts)
     write_npz(writes["adversarial"], found.adversarial)
@@ -45,6 +47,7 @@ def work(stage: Opened) -> None:
         "threat_model": {"norm": "Linf", "eps": settings.eps, "eps_text": number_text(settings.eps)},
         "attacks": found.attacks,
         "last": found.last,
+        "curves": found.curves,
         "checks": found.checks,
         "provenance": {
             "weights_sha256": sha256_of(reads["best"]),

@@ -1,4 +1,4 @@
-"""Turn the best student into the ONNX file that ships, with its card: `python -m stages.export METHOD SEED`."""
+"""Turn the best student into the files that ship, and their card: `python -m stages.export METHOD SEED`."""
 
 from absld.data.dataset import read_card, read_split
 from absld.evaluation.arrays import read_npz
@@ -27,7 +27,8 @@ def work(stage: Opened) -> None:
         params_sha256=stage.params_sha256,
         code_sha256=stage.code_sha256,
     )
-    export(student, sources, read_split(reads["test_x"], reads["test_y"]), read_npz(reads["adversarial"]), stage.writes)
+    test = read_split(reads["test_x"], reads["test_y"])
+    export(student, sources, test, read_npz(reads["adversarial"]), stage.params.export.variants, stage.writes)
 
 
 if __name__ == "__main__":

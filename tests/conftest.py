@@ -28,6 +28,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with its tables: making them takes seconds, copying the file does not."""
+    from absld.watch.store import database, open_store
+
+    root = tmp_path_factory.mktemp("migrated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        open_store(root)
+        file = database(root)
+    assert file is not None
+    return file
+
+
 @pytest.fixture
 def root() -> Path:
     """The project's root."""

@@ -27,6 +27,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 STRENGTH = {"absld": 0.55, "rslad": 1.0, "trades": 1.15, "adaad": 0.9}
 """How much a method suffers from a hard class."""
+CHECKS = {
+    "attack_order": "clean 0.9700, fgsm 0.8123, pgd 0.7600, aa 0.7312",
+    "square_beats_apgd": "Square broke 0 of 360 images after the gradient attacks; up to 2 are no sign of masking",
+    "deterministic": "0 of 360 images had other logits in a second pass",
+    "gradient_not_zero": "0 of 360 images have a gradient of zero",
+    "huge_eps": "PGD with eps 0.5 leaves 0 of 360 images",
+    "transfer": "the teacher's examples fool 31 images, the student's own 97 of 360",
+    "logit_scale": "PGD on logits of unit deviation lowers the average from 0.7600 to 0.7590",
+}
+"""What the evaluation looks at in itself, and what it says of a sound network."""
+EPS = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2)
+STEPS = (1, 2, 5, 10, 20, 50)
 STATES = {
     "absld": ("tau_adv", "tau_clean"),
     "absld_adv": ("tau_adv", "tau_clean"),
@@ -73,6 +85,33 @@ def block(correct: Sequence[int], total: int, classes: Sequence[str], settings: 
         },
         "n": total * len(classes),
         "settings": settings,
+        "confusion": confusion(correct, total, classes),
+    }
+
+
+def confusion(correct: Sequence[int], total: int, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Of what is wrong half is taken for the next class, the rest for the two after it; zeros are left out."""
+    found = {}
+    for place, (name, right) in enumerate(zip(classes, correct, strict=True)):
+        others = [*classes[place + 1 :], *classes[:place]][:3]
+        shares = [*(-(-(total - right) * part // 6) for part in (3, 2)), total][: len(others)]
+        row = {name: right}
+        for other, share in zip(others, [*shares[:-1], total], strict=True):
+            row[other] = min(share, total - sum(row.values()))
+        found[name] = {predicted: count for predicted, count in row.items() if count}
+    return found
+
+
+def curves(suffers: float, n: int) -> dict[str, list[dict[str, Any]]]:
+    """Accuracy that falls with the radius, and a little with the number of steps."""
+
+    def point(loss: float) -> dict[str, Any]:
+        average = 0.97 * math.exp(-2 * loss * (0.6 + 0.4 * suffers))
+        return {"average": average, "worst": max(0.0, average - 2.2 * suffers * loss), "n": n}
+
+    return {
+        "eps": [{"value": eps, "text": f"{eps:g}", **point((eps / 0.2) ** 1.4)} for eps in EPS],
+        "steps": [{"value": steps, **point(0.38 * (1 - 0.5 / steps))} for steps in STEPS],
     }
 
 
@@ -101,6 +140,7 @@ def run_of(method: str, seed: int, correct: Sequence[int], classes: Sequence[str
         "attacks": blocks,
         "last": {name: blocks[name] for name in ("clean", "pgd")},
         "checks": {"deterministic": {"passed": True, "detail": "fine"}},
+        "curves": None,
     }
     card = {
         "student": {"architecture": "resnet18", "parameters": 7},
@@ -138,7 +178,8 @@ def write_run(root: Path, key: RunKey, classes: Sequence[str] = DIGITS, epochs: 
             "threat_model": {"norm": "Linf", "eps": 0.1, "eps_text": "0.1"},
             "attacks": accuracy,
             "last": {name: accuracy[name] for name in ("clean", "pgd")},
-            "checks": {"square_not_below_apgd": {"passed": True, "detail": ""}},
+            "checks": {name: {"passed": True, "detail": detail} for name, detail in CHECKS.items()},
+            "curves": curves(suffers * (1 + 0.02 * key.seed), 5 * len(classes)),
             "provenance": {},
         },
     )

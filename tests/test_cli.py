@@ -93,7 +93,7 @@ def comments(text: str) -> list[str]:
         ("methods.absld.alpha=0.123456", "    alpha: 0.123456              # "),
         ("student.normalisation={mean: [0.5], std: [0.25]}", "  normalisation: {mean: [0.5], std: [0.25]}  # the"),
         ("runs.seeds=[0, 1]", "  seeds: [0, 1]\n\ntrain:"),
-        ("evaluate.attacks.aa=null", "    aa: null                       # AutoAttack, standard version\n\nexport:"),
+        ("evaluate.attacks.aa=null", "    aa: null                       # AutoAttack, standard version\n  curves:"),
     ],
 )
 def test_set_changes_one_place_and_keeps_every_comment_elsewhere(assignment: str, line: str) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from absld.params.networks import Architecture
 from absld.params.yaml_file import read_yaml
 from pipeline.cli import app
+from stages import evaluate_model
 from stages.contracts import ALL, Stage
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +123,9 @@ def test_every_stage_that_is_started_alone_is_there(name: str) -> None:
     axes = {stage.name: len(stage.axes) for stage in ALL}
     for program in ("python -m", "PYTHONPATH=src:. python -m"):
         for module, *arguments in invocations(name, program):
-            if module.startswith("stages.") and module != "stages.NAME":
+            if module == "stages.evaluate_model":  # no stage: it has options
+                assert evaluate_model.arguments(arguments).name
+            elif module.startswith("stages.") and module != "stages.NAME":
                 assert len(arguments) == axes[module.removeprefix("stages.")], (module, arguments)
 
 

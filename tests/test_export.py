@@ -24,6 +24,7 @@ from torch import nn
 from absld.data.dataset import Card, Split, write_card
 from absld.errors import InputError
 from absld.evaluation.arrays import write_npz
+from absld.export import attacked
 from absld.export.artefact import export, torch_network
 from absld.export.card import Sources
 from absld.export.onnx_file import to_onnx
@@ -33,7 +34,8 @@ from absld.intervals import intervals95
 from absld.metrics import ClassTable, accuracies
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec, build
-from absld.params.root import Export, Params
+from absld.params.export import Export, Variants
+from absld.params.root import Params
 from absld.records.files import read_json, sha256_of, write_json
 from stages.contracts import EXPORT
 from stages.export import work
@@ -41,7 +43,10 @@ from stages.opening import Opened
 
 ROOT = Path(__file__).parents[1]
 CLASSES = [*"012345678", "nine|9"]
+NO_VARIANTS = Variants(fp16=False, int8=False, tolerance=0.01)
 SPEC = Spec("tiny_resnet16", classes=10, channels=1, size=8, normalisation=((0.3,), (0.25,)))
+COUNTS = {"train": dict.fromkeys(CLASSES, 126), "test": dict.fromkeys(CLASSES, 36) | {"8": 35}}
+SHA256 = {"test_x.npy": "e" * 64}
 ATTACKS = {
     "clean": {},
     "fgsm": {"start": "none"},
@@ -100,7 +105,7 @@ def evaluation(classes: list[str] = CLASSES) -> dict[str, Any]:
         "classes": classes,
         "threat_model": {"norm": "Linf", "eps": 0.1, "eps_text": "0.1"},
         "attacks": attacks,
-        "checks": {"square_not_below_apgd": {"passed": True, "detail": ""}},
+        "checks": {"square_not_below_apgd": {"passed": True, "detail": "Square found 0 more"}},
         "provenance": {"weights_sha256": "w" * 64, "data_sha256": "d" * 64, "params_sha256": "p", "code_sha256": "c"},
     }
 
@@ -118,9 +123,10 @@ def sources(student: Classifier) -> Sources:
             "epochs": 30,
             "best_epoch": 27,
             "select_on": "validation",
-            "settings": {"alpha": 5 / 6},
+            "settings": {"alpha": 5 / 6, "attack": {"eps": 0.1, "start": "gaussian"}, "milestones": [17, 21]},
+            "train": {"device": "auto", "augmentation": {"crop_padding": 1}, "validation": {"steps": 7}},
         },
-        data=Card("digits", CLASSES, "digits", 1, 8, {}, {}, "scikit-learn", "CC BY 4.0", "stratified", None),
+        data=Card("digits", CLASSES, "digits", 1, 8, COUNTS, SHA256, "scikit-learn", "CC BY 4.0", "stratified", None),
         teacher={
             "architecture": "tiny_resnet32",
             "parameters": 5678,
@@ -139,11 +145,18 @@ def sources(student: Classifier) -> Sources:
 def run_export(student: Classifier, folder: Path, **changes: Any) -> Exported:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), np.uint8)
     test = Split(pixels, np.arange(300) % 10)
-    adversarial = {"pgd_x": images(40), "pgd_y": np.zeros(40, np.int64), "pgd_index": np.arange(40), "aa_x": images(9)}
+    adversarial = {
+        "pgd_x": images(40),
+        "pgd_y": np.arange(40) % 10,
+        "pgd_index": np.arange(40),
+        "aa_x": images(9),
+        "aa_y": np.arange(9),
+        "aa_index": np.arange(9),
+    }
     made = Exported(student, replace(sources(student), **changes), test, adversarial, folder)
-    export(
-        *made[:4], {"student": folder / "student.onnx", "card": folder / "card.json", "card_text": folder / "card.md"}
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attacked, "QUERIES", 20)  # how strong it is, is no matter here
+        export(*made[:4], NO_VARIANTS, {name: folder / Path(path).name for name, path in EXPORT.writes.items()})
     return made
 
 
@@ -180,8 +193,13 @@ def test_the_operator_set_is_the_one_asked_for(exported: Exported) -> None:
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
 
 
+def files_below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 def test_what_is_written_is_one_file_and_its_card(exported: Exported) -> None:
-    assert sorted(path.name for path in exported.folder.iterdir()) == ["card.json", "card.md", "student.onnx"]
+    assert files_below(exported.folder) == ["card.json", "card.md", "student.onnx", "variants/variants.json"]
+    assert read_json(exported.folder / "variants/variants.json") == {"fp16": None, "int8": None}
     weights = sum(parameter.numel() for parameter in exported.student.parameters())
     assert len(exported.model) > 4 * 0.95 * weights  # BatchNorm's own numbers are folded away
 
@@ -217,8 +235,8 @@ def test_the_same_bytes_from_another_folder(exported: Exported, tmp_path: Path) 
 
 def test_the_same_files_when_done_again(exported: Exported, tmp_path: Path) -> None:
     run_export(exported.student, tmp_path)
-    for path in exported.folder.iterdir():
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    for name in files_below(exported.folder):
+        assert (tmp_path / name).read_bytes() == (exported.folder / name).read_bytes()
 
 
 def test_metadata_that_onnx_runtime_gives_back(session: onnxruntime.InferenceSession) -> None:
@@ -366,6 +384,24 @@ def test_the_card_describes_the_file_and_copies_the_evaluation(exported: Exporte
     assert card["attacks"] == exported.sources.evaluation["attacks"]
     assert card["training"]["epoch"] == 27
     assert card["teacher"]["accuracy"] == {"pgd": {"average": 0.7125, "worst": 0.5}}
+    assert card["training"]["train"] == exported.sources.training["train"]
+    assert card["data"]["sha256"] == SHA256
+    assert card["data"]["counts"]["test"]["8"] == 35
+    assert card["variants"] is None
+
+
+def test_the_card_has_what_was_measured_on_the_file(exported: Exported) -> None:
+    """Square began with images that torch classifies correctly; the examples are those that were stored."""
+    measured = exported.card["onnx"]
+    network = torch_network(exported.student)
+    for attack, n in {"pgd": 40, "aa": 9}.items():
+        x, y = exported.adversarial[f"{attack}_x"], exported.adversarial[f"{attack}_y"]
+        right = float((network(x).argmax(1) == y).mean())
+        assert measured["transfer"][attack] == {"n": n, "torch": pytest.approx(right), "file": pytest.approx(right)}
+    square = measured["square"]
+    assert square["queries"] == 20
+    assert 0 < square["n"] <= 100
+    assert square["accuracy"] == pytest.approx(square["torch_accuracy"], abs=0.1)
 
 
 def test_the_page_holds_the_numbers(exported: Exported) -> None:
@@ -392,12 +428,23 @@ def test_the_snippet_of_the_page_runs(exported: Exported, monkeypatch: pytest.Mo
 
 def test_the_page_says_what_must_be_said(exported: Exported) -> None:
     card = exported.card
-    assert "chosen on the test images" not in card_text(card)
+    page = card_text(card)
+    assert "chosen on the test images" not in page
+    assert "| square\\_not\\_below\\_apgd | passed | Square found 0 more |" in page
+    assert "changes each value of an image by at most 0.1, within [0, 1] (L∞ 0.1)" in page
+    assert "| Settings | alpha 0.8333, attack (eps 0.1, start gaussian), milestones 17 21 |" in page
+    assert "| Augmentation | crop\\_padding 1 |" in page
+    assert "| Licences | data CC BY 4.0; teacher your own |" in page
+    assert "digits, 1,260 images trained on: scikit-learn" in page
+    assert "Under AutoAttack the accuracy of a class rests on 36 images on average" in page
+    assert "absld repro export@absld-0\nsha256sum runs/absld-s0/export/student.onnx" in page
+    assert "## Smaller files" not in page
     card["training"]["select_on"] = "test"
     card["checks"]["square_not_below_apgd"] = {"passed": False, "detail": "Square found 4 more"}
     page = card_text(card)
     assert "**The epoch was chosen on the test images**" in page
-    assert "square\\_not\\_below\\_apgd: Square found 4 more" in page
+    assert "**1 of 1 failed: the accuracies may be too good.**" in page
+    assert "| square\\_not\\_below\\_apgd | **failed** | Square found 4 more |" in page
     card["attacks"] = {"clean": card["attacks"]["clean"]}
     assert "**It was not attacked**" in card_text(card)
     card["parity"]["labels_tolerated"] = 2
@@ -414,7 +461,10 @@ def test_of_many_classes_the_page_shows_the_weakest(exported: Exported) -> None:
     assert "mean of the worst tenth" in page
 
 
-def test_the_stage_writes_what_its_contract_says(exported: Exported, tmp_path: Path) -> None:
+def test_the_stage_writes_what_its_contract_says(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attacked, "QUERIES", 20)
     reads = {name: tmp_path / name for name in EXPORT.reads}
     save(reads["best"], exported.student)
     write_json(reads["state"], exported.sources.training)
@@ -428,9 +478,9 @@ def test_the_stage_writes_what_its_contract_says(exported: Exported, tmp_path: P
         with reads[axis].open("wb") as file:
             np.save(file, array)
     writes = {name: tmp_path / "out" / Path(path).name for name, path in EXPORT.writes.items()}
-    params = Params.model_construct(export=Export(opset=20))
+    params = Params.model_construct(export=Export.model_construct(opset=20, variants=NO_VARIANTS))
     work(Opened(EXPORT, ROOT, {"method": "absld", "seed": "0"}, params, reads, writes))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["card.json", "card.md", "student.onnx"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in writes.values())
     card = read_json(writes["card"])
     assert (card["run"], card["student"]["opset"]) == ("absld-s0", 20)
     assert card["student"]["parameters"] == sum(parameter.numel() for parameter in exported.student.parameters())

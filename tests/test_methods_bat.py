@@ -108,10 +108,11 @@ def test_t09_a_linear_model_whose_crossing_is_known() -> None:
 @pytest.mark.parametrize("tolerance", [0, 1])
 @pytest.mark.parametrize("over", ["all", "others"])
 def test_bat_is_its_equation(tolerance: int, over: str) -> None:
-    attack = with_(PARAMS.methods.bat.attack, eps=0.6, step=0.1)
+    attack = with_(PARAMS.methods.bat.attack, eps=0.6, step=0.02)
     block = with_(PARAMS.methods.bat, tolerance=tolerance, uniform=0.7, uniform_over=over, attack=attack)
     (x, y), student = batch(), network()
     nets, reference = networks(student), copy.deepcopy(student)
+    y[:6] = nets.frozen(x).argmax(1)[:6]  # the others are wrong at the start
     torch.manual_seed(9)
     with inputs_of(student) as asked:
         step = Bat(block).step(nets, Batch(x, y), {})
@@ -121,7 +122,7 @@ def test_bat_is_its_equation(tolerance: int, over: str) -> None:
     stops, chosen = [], []
     for which in ("last clean", "first adv"):
         first = (x + 0.001 * torch.randn(x.shape, dtype=x.dtype)).clamp(0, 1)
-        points = walk(reference, x, first, climbed_kl(targets), eps=[0.6] * len(y), step=0.1, steps=10)
+        points = walk(reference, x, first, climbed_kl(targets), eps=[0.6] * len(y), step=0.02, steps=10)
         predictions = torch.stack([reference(point).argmax(1) for point in points[:-1]])
         places = []
         for i, label in enumerate(y.tolist()):
@@ -129,8 +130,7 @@ def test_bat_is_its_equation(tolerance: int, over: str) -> None:
             places.append(place_of_last_clean(right) if which == "last clean" else place_of_first_adv(right, tolerance))
         stops.append(places)
         chosen.append(torch.stack([points[k][i] for i, k in enumerate(places)]))
-    assert len(set(stops[0])) > 1, "the images are to stop at different places, or nothing is tested"
-    assert len(set(stops[1])) > 1
+    assert all(len(set(places)) > 2 for places in stops), "the images are to stop at different places"
 
     reference.train()
     z_lc, z_fa, z = (reference(point) for point in (*chosen, x))

@@ -33,7 +33,7 @@ from absld.watch.identity import Identity, identity
 from absld.watch.mlflow_mirror import training
 from absld.watch.names import ClassNames
 from absld.watch.replay import Files, Report, replay
-from absld.watch.store import open_store, tracking_uri
+from absld.watch.store import tracking_uri
 from pipeline import cli, doctor
 from pipeline.publish import publish
 
@@ -56,14 +56,6 @@ from absld.watch.mlflow_mirror import Identity, training
 with training(Path({root!r}), Identity("digits-tiny_resnet16", {run!r}, {fingerprint!r}, "p" * 64, {{}}, {{}})):
     {body}
 """
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its tables: making them takes seconds, copying it does not."""
-    root = tmp_path_factory.mktemp("migrated")
-    open_store(root)
-    return root / "mlflow.db"
 
 
 @pytest.fixture
@@ -332,7 +324,8 @@ def outcome(*by_class: float) -> dict[str, Any]:
     return {"accuracy": {**accuracy, "per_class": dict(zip(CLASSES, by_class, strict=True))}, "n": 30}
 
 
-def an_evaluation(**attacks: Any) -> dict[str, Any]:
+def an_evaluation(red: tuple[str, ...] = (), **attacks: Any) -> dict[str, Any]:
+    names = ("attack_order", "deterministic", *red)
     return {
         "run": "absld-s0",
         "dataset": "digits",
@@ -340,6 +333,7 @@ def an_evaluation(**attacks: Any) -> dict[str, Any]:
         "threat_model": {"norm": "Linf", "eps": 0.1, "eps_text": "0.1"},
         "attacks": {"clean": outcome(1.0, 0.5, 0.75), **attacks},
         "last": {"clean": outcome(1.0, 0.5, 0.5)},
+        "checks": {name: {"passed": name not in red, "detail": "as it is"} for name in names},
     }
 
 
@@ -480,6 +474,23 @@ def test_what_is_measured_anew_replaces_the_old_and_what_is_no_longer_measured_i
     assert math.isnan(metrics["pgd/cat"])
     assert math.isnan(metrics["summary/pgd_worst"])
     assert metrics["tau_adv/cat"] == 3.0
+
+
+def test_a_red_check_is_a_tag_until_it_is_no_longer_made(root: Path, files: Files) -> None:
+    def tags() -> dict[str, str]:
+        return {key: text for key, text in runs_of(root)["absld-s0"].data.tags.items() if key.startswith("check.")}
+
+    assert files.evaluation is not None
+    write_json(files.evaluation, an_evaluation(red=("transfer", "deterministic")))
+    replay(root, [(WHO, files)], None)
+    assert tags() == {
+        "check.attack_order": "passed",
+        "check.deterministic": "failed",
+        "check.transfer": "failed",
+    }
+    write_json(files.evaluation, an_evaluation())
+    replay(root, [(WHO, files)], None)
+    assert tags() == {"check.attack_order": "passed", "check.deterministic": "passed"}
 
 
 def test_the_table_by_class_is_one_mlflow_can_show(root: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:

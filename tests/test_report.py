@@ -15,8 +15,9 @@ from rich.console import Console
 
 from absld.records.attacks import attack_label
 from absld.report.headline import headline
-from absld.report.summary import Summary, over_seeds, summarise
-from absld.report.tables import Line, class_table, failed_checks, results_table
+from absld.report.over_seeds import over_seeds
+from absld.report.summary import Summary, summarise
+from absld.report.tables import Line, class_table, results_table
 from absld.report.terminal import Results
 from absld.report.terminal import class_table as terminal_table
 from absld.report.wording import attack_settings, points
@@ -115,13 +116,6 @@ def test_the_headline_says_how_sure_it_is() -> None:
     equal = [run_of("rslad", 0, [9, 5]), run_of("absld", 0, [8, 5])]
     assert "equally good" in headline(summarise(equal, None, teacher(CAT_DOG))).sentence
     assert headline(by_hand(("absld",), 1, None)).sentence == "70.0 % of ABSLD’s worst class withstand AutoAttack."
-
-
-def test_a_failed_check_is_said() -> None:
-    run = run_of("absld", 0, [9, 5])
-    run.evaluation["checks"]["attack_order"] = {"passed": False, "detail": "pgd above fgsm"}
-    summary = summarise([run], None, teacher(CAT_DOG))
-    assert list(failed_checks(summary)) == ["absld-s0: attack order: pgd above fgsm"]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def read_image(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(opened)
             image = _converted(upright, "L" if channels == 1 else "RGB")
     except _UNREADABLE as error:
-        raise InputError(f"data.root: {path} cannot be read as an image ({error}): repair or remove it") from error
+        raise InputError(f"{path} cannot be read as an image ({error}): repair or remove it") from error
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(size, size, channels)

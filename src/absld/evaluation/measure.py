@@ -45,7 +45,7 @@ def measure(
     telling = Telling(on_progress)
     net = Forward(network, telling.work)
     rows = balanced(split.y, n)
-    bench = Bench(net, split, classes, walk.eps, seed, chunk, telling, scratch=None)
+    bench = Bench(net, split, classes, seed, chunk, keep=0, telling=telling, scratch=None)
     with float32():
         found = bench.verdicts([clean(rows), walked("pgd", pgd(walk), net, rows, keep=rows[:0])])
-    return {key: ClassTable.of(verdict.survived, split.y[verdict.rows], classes) for key, verdict in found.items()}
+    return {key: verdict.table(classes) for key, verdict in found.items()}

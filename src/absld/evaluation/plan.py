@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from absld.attacks import autoattack
 from absld.attacks.gradient import GradientAttack, cw, fgsm, pgd
-from absld.attacks.linf_walk import LinfWalk
+from absld.attacks.linf_walk import LinfWalk, Net
 from absld.errors import InputError
 from absld.evaluation.forward import GRADIENT_COST, Forward
 from absld.evaluation.refusals import EvaluationRefusedError
@@ -40,25 +40,31 @@ class Attack:
     perturb: Perturb
     settings: dict[str, Any]
     """What evaluation.json says about it."""
+    eps: float
+    """Radius of the ball that it must stay in."""
     passes: int
     """About how often the network looks at an image; a gradient counts three times."""
     after: str | None = None
     """Only what survived that attack is attacked; None: every image."""
     keep: Rows | None = None
     """The images whose adversarial examples are kept; None: those that fooled the network."""
+    stream: str | None = None
+    """Attacks of one stream begin at the same random points; None: a stream of its own."""
+    measured: bool = True
+    """Whether it is in the table; False for the probes of the checks and the points of the curves."""
 
 
 def clean(rows: Rows) -> Attack:
     """No attack at all."""
-    return Attack("clean", rows, lambda x, y, seed: x, {}, passes=1, keep=rows[:0])
+    return Attack("clean", rows, lambda x, y, seed: x, {}, eps=0.0, passes=1, keep=rows[:0])
 
 
-def walked(key: str, attack: GradientAttack, net: Forward, rows: Rows, keep: Rows, **more: Any) -> Attack:
+def walked(key: str, attack: GradientAttack, net: Net, rows: Rows, keep: Rows, **more: Any) -> Attack:
     """A gradient attack on `net`."""
     walk = attack.walk
     settings = {"steps": walk.steps, "step": walk.step, "start": walk.start, **more}
     passes = walk.steps * GRADIENT_COST + 1
-    return Attack(key, rows, lambda x, y, seed: attack(net, x, y), settings, passes, keep=keep)
+    return Attack(key, rows, lambda x, y, seed: attack(net, x, y), settings, walk.eps, passes, keep=keep)
 
 
 def cascade(net: Forward, eps: float, classes: int, rows: Rows) -> list[Attack]:
@@ -74,7 +80,7 @@ def cascade(net: Forward, eps: float, classes: int, rows: Rows) -> list[Attack]:
     for key, part in autoattack.standard(net, eps, classes, net.device).items():
         targets = autoattack.targets(classes) if key in ("apgd_t", "fab_t") else 1
         passes = AUTOATTACK_PASSES[key] * targets + 1
-        attacks.append(Attack(key, rows, partial(autoattack.perturb, part), {}, passes, after))
+        attacks.append(Attack(key, rows, partial(autoattack.perturb, part), {}, eps, passes, after))
         after = key
     return attacks
 
@@ -91,11 +97,7 @@ def planned(net: Forward, settings: Evaluate, y: NDArray[np.int64], classes: Seq
     wanted, eps = settings.attacks, settings.eps
     rows = {key: balanced(y, attack.n) for key, attack in wanted if attack is not None}
     for key in rows:
-        if len(rows[key]) < len(classes):
-            raise InputError(
-                f"evaluate.attacks.{key}.n: {len(rows[key])} images are fewer than the {len(classes)} classes, and "
-                "each class needs one for its accuracy: take at least as many, or null for all"
-            )
+        enough(rows[key], classes, f"evaluate.attacks.{key}.n")
     keep = {key: of[balanced(y[of], settings.keep)] for key, of in rows.items()}
     plan = [clean(np.arange(len(y)))]
     if wanted.fgsm:
@@ -109,6 +111,15 @@ def planned(net: Forward, settings: Evaluate, y: NDArray[np.int64], classes: Seq
     if wanted.aa:
         plan += cascade(net, eps, len(classes), rows["aa"])
     return plan
+
+
+def enough(rows: Rows, classes: Sequence[str], where: str) -> None:
+    """InputError where `rows`, whose number `where` in params.yaml gives, cannot have an image of each class."""
+    if len(rows) < len(classes):
+        raise InputError(
+            f"{where}: {len(rows)} images are fewer than the {len(classes)} classes, and each class needs one for its "
+            "accuracy: take at least as many"
+        )
 
 
 def _every_class_is_there(y: NDArray[np.int64], classes: Sequence[str]) -> None:

@@ -3,8 +3,12 @@
 import time
 from collections.abc import Callable
 
+from absld.metrics import ClassTable
+
 OnProgress = Callable[[str, int, int], None]
 """What is going on, how much is done, how much there is: in hundredths of the work."""
+OnClasses = Callable[[str, ClassTable], None]
+"""An attack that has ended, and what it left of each class: of this process's share of the images."""
 
 EVERY = 0.2
 """Seconds between two messages, at least."""
@@ -15,11 +19,16 @@ def silent(text: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
+def no_classes(attack: str, table: ClassTable) -> None:
+    """Tell nobody."""
+
+
 class Telling:
     """Adds up work. How much a chunk needs is only estimated, so it counts as done when it is, not before."""
 
-    def __init__(self, on_progress: OnProgress) -> None:
+    def __init__(self, on_progress: OnProgress = silent, on_classes: OnClasses = no_classes) -> None:
         self._on_progress = on_progress
+        self.classes = on_classes
         self._total = self._done = self._within = self._share = 0
         self._text = ""
         self._found: dict[str, tuple[int, int]] = {}
@@ -39,10 +48,11 @@ class Telling:
         if time.monotonic() - self._told >= EVERY:
             self._tell()
 
-    def end(self, right: int, images: int) -> None:
-        """The chunk is done, and so many of its images are classified correctly."""
-        known = self._found.get(self._text, (0, 0))
-        self._found[self._text] = (known[0] + right, known[1] + images)
+    def end(self, right: int, images: int, *, told: bool = True) -> None:
+        """The chunk is done, and so many of its images are classified correctly; `told`: messages say so."""
+        if told:
+            known = self._found.get(self._text, (0, 0))
+            self._found[self._text] = (known[0] + right, known[1] + images)
         self._done, self._share, self._within = self._done + self._share, 0, 0
         self._tell()
 
@@ -50,4 +60,4 @@ class Telling:
         self._told = time.monotonic()
         found = "  ".join(f"{key} {right / images:.1%}" for key, (right, images) in self._found.items())
         done = HUNDRED * (self._done + self._within) // self._total
-        self._on_progress(f"{self._text}:  {found}", done, HUNDRED)
+        self._on_progress(f"{self._text.replace('_', ' ')}:  {found}", done, HUNDRED)

@@ -4,6 +4,7 @@ A chunk's verdicts depend on nothing but its images, seed and number, so who doe
 gain most: two threads on one pass of theirs wait for each other, two processes do not.
 """
 
+import mmap
 import os
 import signal
 import threading
@@ -11,15 +12,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from absld.data.dataset import Split
+from absld.evaluation.curves import curve_attacks
+from absld.evaluation.fingerprint import claim, fingerprint
 from absld.evaluation.forward import Forward, float32
 from absld.evaluation.plan import Attack, planned
-from absld.evaluation.telling import OnProgress, Telling, silent
+from absld.evaluation.probes import probes
+from absld.evaluation.telling import Telling
 from absld.evaluation.verdicts import Bench, Share, Verdict
 from absld.heap import keep_freed_memory
 from absld.params.evaluate import Evaluate
@@ -38,27 +45,37 @@ class Job:
     settings: Evaluate
     scratch: Path | None
     only: Sequence[str] | None = None
-    """Keys of the attacks that are run; None: all that the settings ask for."""
+    """Keys of the attacks that are run; None: all that the settings ask for, the curves and the checks."""
+    teacher: nn.Module | None = None
 
-    def begin(self, on_progress: OnProgress) -> tuple[Bench, list[Attack]]:
+    def begin(self, telling: Telling) -> tuple[Bench, list[Attack]]:
         """The network ready to be attacked, and the attacks."""
-        telling, settings = Telling(on_progress), self.settings
+        settings, y = self.settings, self.split.y
         net = Forward(self.network, telling.work)
-        plan = planned(net, settings, self.split.y, self.classes)
+        teacher = None if self.teacher is None else Forward(self.teacher, telling.work)
+        plan = planned(net, settings, y, self.classes)
+        plan += curve_attacks(net, settings, y, self.classes) + probes(net, teacher, settings.eps, y)
         bench = Bench(
-            net, self.split, len(self.classes), settings.eps, settings.seed, settings.chunk, telling, self.scratch
+            net, self.split, len(self.classes), settings.seed, settings.chunk, settings.keep, telling, self.scratch
         )
         return bench, [attack for attack in plan if self.only is None or attack.key in self.only]
 
 
-def examined(job: Job, processes: int, on_progress: OnProgress) -> tuple[dict[str, Verdict], list[Attack], Forward]:
-    """The verdicts of all attacks, the attacks, and the network as it was judged; `on_progress` sees our share."""
-    bench, plan = job.begin(on_progress)
+def examined(job: Job, processes: int, telling: Telling) -> tuple[dict[str, Verdict], list[Attack], Forward]:
+    """The verdicts of all attacks, the attacks, and the network as it was judged; `telling` hears of our share.
+
+    Raises:
+        InputError: the scratch folder holds work of another network or other settings.
+
+    """
+    bench, plan = job.begin(telling)
+    if job.scratch is not None:
+        claim(job.scratch, fingerprint(job.network, job.teacher, job.split, job.settings, plan))
     together = min(processes, max(-(-len(attack.rows) // bench.chunk) for attack in plan))
     if together > 1 and job.scratch is not None:
         with _helped(job, together):
             bench.work(plan, Share(0, together))
-        bench = replace(bench, telling=Telling(silent))
+        bench = replace(bench, telling=Telling())
     return bench.verdicts(plan), plan, bench.net
 
 
@@ -92,13 +109,23 @@ def _helped(job: Job, processes: int) -> Iterator[None]:
                 helper.join()
 
 
+def _by_path(array: "np.memmap[Any, Any]") -> tuple[Any, ...]:
+    """An array that np.load has mapped is opened once more by whom it is sent to; a piece of one is copied."""
+    if isinstance(array.base, mmap.mmap) and array.offset:
+        return np.load, (array.filename, "r")
+    return array.__reduce__()  # type: ignore[return-value]
+
+
+ForkingPickler.register(np.memmap, _by_path)
+
+
 def _help(job: Job, share: Share, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(threads)
     keep_freed_memory()
     with float32():
-        bench, plan = job.begin(silent)
+        bench, plan = job.begin(Telling())
         bench.work(plan, share)
 
 

@@ -1,7 +1,7 @@
-"""From a trained student to the three files that ship: nothing is written unless the file agrees with the student."""
+"""From a trained student to the files that ship: nothing is written unless the file agrees with the student."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -10,25 +10,36 @@ from torch import nn
 from absld.data.dataset import Split, to_images
 from absld.evaluation.arrays import Arrays
 from absld.evaluation.selection import balanced, chunks
-from absld.export.card import Sources, facts, metadata
+from absld.export import attacked
+from absld.export.attacked import share, transfer
+from absld.export.card import Json, Sources, facts, metadata
 from absld.export.onnx_file import to_onnx
 from absld.export.parity import BATCH_SIZES, Array, Network, measure, onnx_network
 from absld.export.text import card_text
+from absld.export.trial import CLEAN_IMAGES, Score, Trial, calibration, stored_examples, trial_of
+from absld.export.variants import FORMS, Made, file_of, made
 from absld.networks.zoo import Classifier
+from absld.params.export import Variants
 from absld.records.files import replacing, write_json, write_text
 
-CLEAN_IMAGES = 2000
-"""Most clean images that are compared, balanced by class. On two cores a ResNet-18 takes a minute or two for them."""
 
-
-def export(student: Classifier, sources: Sources, test: Split, adversarial: Arrays, writes: Mapping[str, Path]) -> None:
-    """Write `student`, `card` and `card_text`.
+def export(
+    student: Classifier,
+    sources: Sources,
+    test: Split,
+    adversarial: Arrays,
+    wanted: Variants,
+    writes: Mapping[str, Path],
+) -> None:
+    """Write `student`, `card`, `card_text` and the folder `variants`.
 
     Args:
         student: In evaluation mode, on the CPU.
         sources: What the card says.
         test: The clean test images.
-        adversarial: The kept adversarial examples: `<attack>_x`, float32 (n, channels, height, width) in [0, 1].
+        adversarial: The kept adversarial examples: `<attack>_x`, float32 (n, channels, height, width) in [0, 1], their
+            labels `<attack>_y` and the rows of the test set that they were made of, `<attack>_index`.
+        wanted: Which smaller files are tried.
         writes: Where to.
 
     Raises:
@@ -37,17 +48,34 @@ def export(student: Classifier, sources: Sources, test: Split, adversarial: Arra
 
     """
     known = facts(sources)
-    spec = student.spec
+    spec, threads = student.spec, torch.get_num_threads()
     model = to_onnx(student, (spec.channels, spec.size, spec.size), sources.opset, metadata(known))
-    file = onnx_network(model, threads=torch.get_num_threads())
-    parity = measure(torch_network(student), file, {"clean": _clean(test), **_attacked(adversarial)})
-    path = writes["student"]
-    about_file = {"name": path.name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
-    card = {**known, "file": about_file, "parity": parity}
-    with replacing(path) as part:
-        part.write_bytes(model)
-    write_json(writes["card"], card)
-    write_text(writes["card_text"], card_text(card))
+    network, file = torch_network(student), onnx_network(model, threads)
+    stored = stored_examples(adversarial)
+    sets = {"clean": _clean(test), **{attack: _batches(x) for attack, (x, _) in stored.items()}}
+    parity = measure(network, file, sets)
+    trial = trial_of(network, test, adversarial, known["threat_model"]["eps"], spec.classes)
+    survived, by_torch = trial.square(file), trial.square(network)
+    square = {
+        "n": len(survived),
+        "queries": attacked.QUERIES,
+        "accuracy": share(survived),
+        "torch_accuracy": share(by_torch),
+    }
+    smaller: list[Made] = []
+    compared: Json | None = None
+    if wanted.fp16 or wanted.int8:
+        whole = trial.score(file, survived)
+        smaller = list(made(model, metadata(known), wanted, trial, whole, calibration(test, adversarial), threads))
+        compared = _side_by_side(model, whole, smaller, trial)
+    card = {
+        **known,
+        "file": {"name": writes["student"].name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()},
+        "parity": parity,
+        "onnx": {"square": square, "transfer": transfer(network, file, stored)},
+        "variants": compared,
+    }
+    _write(writes, model, card, smaller)
 
 
 def torch_network(student: nn.Module) -> Network:
@@ -61,13 +89,34 @@ def torch_network(student: nn.Module) -> Network:
     return network
 
 
+def _side_by_side(model: bytes, whole: Score, smaller: Iterable[Made], trial: Trial) -> Json:
+    fp32 = {"file": "student.onnx", "bytes": len(model), "accuracy": whole}
+    return {"images": trial.images, "fp32": fp32, **{of.name: of.about for of in smaller}}
+
+
+def _write(writes: Mapping[str, Path], model: bytes, card: Json, smaller: Iterable[Made]) -> None:
+    folder = writes["variants"]
+    found = {of.name: of for of in smaller}
+    _write_bytes(writes["student"], model)
+    for name in FORMS:
+        path = folder / file_of(name)
+        if name in found and found[name].kept:
+            _write_bytes(path, found[name].content)
+        else:
+            path.unlink(missing_ok=True)
+    write_json(folder / "variants.json", {name: found[name].about if name in found else None for name in FORMS})
+    write_json(writes["card"], card)
+    write_text(writes["card_text"], card_text(card))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
 def _clean(test: Split) -> Iterator[Array]:
     for rows in chunks(balanced(test.y, CLEAN_IMAGES), max(BATCH_SIZES)):
         yield to_images(test.x[rows]).numpy()
-
-
-def _attacked(adversarial: Arrays) -> dict[str, Iterator[Array]]:
-    return {name.removesuffix("_x"): _batches(x) for name, x in adversarial.items() if name.endswith("_x")}
 
 
 def _batches(x: Array) -> Iterator[Array]:

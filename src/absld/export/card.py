@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 TEACHER_FACTS = ("architecture", "parameters", "source", "sha256", "trust", "licence")
 """What is kept of the teacher's card."""
+DATA_FACTS = ("name", "source", "licence", "counts", "validation", "sha256", "folder_sha256")
+"""What is kept of the data set's card."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Sources:
 
 
 def facts(sources: Sources) -> Json:
-    """The card without what is known only of the finished file: its size and hash, and the parity.
+    """The card without what is known only of the finished file: its size and hash, and what is measured on it.
 
     Raises:
         InputError: the evaluation measured other weights than those that are exported.
@@ -76,12 +78,13 @@ def facts(sources: Sources) -> Json:
             "epochs": training["epochs"],
             "select_on": training["select_on"],
             "settings": training["settings"],
+            "train": training["train"],
         },
         "teacher": {
             **{name: sources.teacher[name] for name in TEACHER_FACTS},
             "accuracy": _short(sources.teacher["accuracy"]),
         },
-        "data": {name: getattr(sources.data, name) for name in ("name", "source", "licence")},
+        "data": {name: getattr(sources.data, name) for name in DATA_FACTS},
         "provenance": {
             **evaluation["provenance"],
             "export_params_sha256": sources.params_sha256,
@@ -94,7 +97,8 @@ def facts(sources: Sources) -> Json:
 def metadata(card: Mapping[str, Any]) -> dict[str, str]:
     """What ONNX Runtime tells of the file (`get_modelmeta().custom_metadata_map`): text as it is, the rest as JSON."""
     values = {
-        **{name: card[name] for name in ("run", "classes", "input", "output", "threat_model", "data")},
+        **{name: card[name] for name in ("run", "classes", "input", "output", "threat_model")},
+        "data": {name: card["data"][name] for name in ("name", "source", "licence")},
         "teacher": {name: card["teacher"][name] for name in ("architecture", "source", "licence")},
         **{name: card["training"][name] for name in ("method", "seed", "epoch", "select_on")},
         "accuracy": _short(card["attacks"]),

@@ -32,7 +32,16 @@ def to_onnx(student: nn.Module, image: tuple[int, int, int], opset: int, metadat
     """
     if any(module.training for module in student.modules()):
         raise ValueError("the student is in training mode: call eval() before exporting it")
-    model = _traced(student, image, opset)
+    return finished(_traced(student, image, opset), metadata)
+
+
+def finished(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a valid file that says of itself what `metadata` says, and no more.
+
+    Raises:
+        onnx.checker.ValidationError: it is not valid ONNX.
+
+    """
     _scrub(model)
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
@@ -56,7 +65,7 @@ def _traced(student: nn.Module, image: tuple[int, int, int], opset: int) -> onnx
 
 
 def _scrub(message: Any) -> None:
-    """Delete the exporter's notes at every level: they hold stack traces with the paths of this machine."""
+    """Delete the tools' notes at every level: they hold stack traces with the paths of this machine."""
     for field, value in message.ListFields():
         if field.name in ("metadata_props", "doc_string"):
             message.ClearField(field.name)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from absld.export.onnx_file import INPUT, OUTPUT
+from absld.export.session import open_session
 
 Array = NDArray[np.float32]
 """Images, (batch, channels, height, width) in [0, 1], or logits, (batch, classes)."""
@@ -120,10 +121,5 @@ def _at_every_batch_size(images: Array, expected: Array, file: Network) -> None:
 
 def onnx_network(model: bytes, threads: int) -> Network:
     """The file as ONNX Runtime computes it on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = open_session(model, threads)
     return lambda images: session.run([OUTPUT], {INPUT: images})[0]

@@ -43,6 +43,17 @@ class Attacks(Section):
     aa: AutoAttack | None
 
 
+class Curves(Section):
+    """How accuracy falls with the radius of the ball and with the length of the attack, by PGD; never in the table."""
+
+    n: Count
+    """Test images, the first of each class in turn."""
+    eps: list[PixelDistance]
+    """Radii; the steps are those of `attacks.pgd`, each a quarter of the radius."""
+    steps: list[Count]
+    """Numbers of steps at the radius `evaluate.eps`."""
+
+
 class Evaluate(Section):
     """The evaluation on the test split."""
 
@@ -54,3 +65,5 @@ class Evaluate(Section):
     keep: Count
     """Adversarial examples of each attack that are kept to test the exported file."""
     attacks: Attacks
+    curves: Curves | None
+    """null: none."""

@@ -1,12 +1,13 @@
 """The whole of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from absld.params.base import Section, Seed
 from absld.params.data import Data
 from absld.params.evaluate import Evaluate
+from absld.params.export import Export
 from absld.params.methods import MethodName, Methods
 from absld.params.networks import Student
 from absld.params.teacher import Teacher
@@ -18,13 +19,6 @@ class Runs(Section):
 
     methods: Annotated[list[MethodName], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
-
-
-class Export(Section):
-    """The ONNX file."""
-
-    opset: Literal[18, 20, 23]
-    """ONNX operator set; 18 has the widest reach."""
 
 
 class Report(Section):

@@ -13,9 +13,10 @@ ATTACKS = {
     "apgd_t": "APGD-T",
     "fab_t": "FAB-T",
     "square": "Square",
+    "transfer": "Transfer",
 }
 """Keys of evaluation.json and verdicts.npz, and the names that people read."""
-STRONGEST = ("aa", "cw", "pgd", "fgsm", "clean")
+STRONGEST = ("aa", "cw", "pgd", "fgsm", "square", "transfer", "clean")
 """From the attack that says most about robustness to the one that says least."""
 
 

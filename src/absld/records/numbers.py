@@ -4,12 +4,12 @@ import math
 
 
 def number_text(value: float) -> str:
-    """In 255ths where the value is a whole number of them, else as a decimal.
+    """In 255ths where the value is a whole number of them and no short decimal, else as a decimal.
 
-    >>> number_text(8 / 255), number_text(0.1)
-    ('8/255', '0.1')
+    >>> number_text(8 / 255), number_text(0.1), number_text(51 / 255)
+    ('8/255', '0.1', '0.2')
     """
-    steps = value * 255
-    if value and math.isclose(steps, round(steps), rel_tol=1e-9):
+    steps, decimal = value * 255, f"{value:g}"
+    if math.isclose(steps, round(steps), rel_tol=1e-9) and float(decimal) != value:
         return f"{round(steps)}/255"
-    return f"{value:g}"
+    return decimal

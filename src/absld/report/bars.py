@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from absld.records.attacks import ATTACKS, attack_label
+from absld.records.attacks import attack_label
 from absld.report import panels
-from absld.report.drawing import WIDTH, Picture, finish, head, house_style
+from absld.report.drawing import WIDTH, Picture, finish, footnote, head, house_style
+from absld.report.over_seeds import OverSeeds
 from absld.report.palette import INKS, Style, style_of
-from absld.report.summary import MOST_SIDE_BY_SIDE, OverSeeds, Summary
-from absld.report.wording import images, method_label, percent, short_name, whiskers_explained
+from absld.report.summary import MOST_SIDE_BY_SIDE, Summary
+from absld.report.wording import attack_within, images, method_label, percent, short_name, whiskers_explained
 
 GROUP = 0.82
 """Width of a class's bars together, of the 1 between two classes."""
@@ -29,6 +30,7 @@ def classes_picture(summary: Summary, attack: str) -> Picture:
     title = f"Accuracy by class: {label}"
     with house_style():
         figure, tips = (_apart if panels.apart(summary) else _together)(summary, attack, label)
+        footnote(figure, _measured(summary, attack))
         svg = finish(figure, f"classes_{attack}", title, _description(summary, attack), tips)
     return Picture(f"classes_{attack}", title, _caption(summary, attack), svg)
 
@@ -113,7 +115,7 @@ def _apart(summary: Summary, attack: str, label: str) -> tuple[Figure, dict[str,
     axes = next(iter(places.values()))
     if many:
         axes.set_xlim(1, len(summary["classes"]))
-        figure.supxlabel(_own_order(), size=9, color=INKS["muted"].light)
+        panels.along(places, "classes, sorted")
     for axes in [] if many else places.values():
         name_groups(axes, summary["classes"], 90 if sum(map(len, summary["classes"])) > LONG_IN_A_PANEL else 0)
     panels.legend(figure, panels.baseline_handle(summary))
@@ -183,11 +185,7 @@ def _baseline_line(axes: Axes, summary: Summary, attack: str) -> None:
 
 def _sorted_axis(axes: Axes, summary: Summary) -> None:
     axes.set_xlim(1, len(summary["classes"]))
-    axes.set_xlabel(_own_order())
-
-
-def _own_order() -> str:
-    return "classes, each method's own order from its lowest to its highest"
+    axes.set_xlabel("classes, each method's own order from its lowest to its highest")
 
 
 def _range(of: OverSeeds) -> str:
@@ -209,11 +207,12 @@ def _description(summary: Summary, attack: str) -> str:
     return " ".join(sentences)
 
 
+def _measured(summary: Summary, attack: str) -> str:
+    """The attack in full, its images, what the bars or lines are."""
+    order = "Classes sorted from lowest to highest, each method by itself. " if _many(summary) else ""
+    n = images(summary["attacks"][attack]["n"])
+    return f"{order}{attack_within(summary, attack)}; {n} test images; {whiskers_explained(summary)}."
+
+
 def _caption(summary: Summary, attack: str) -> str:
-    what = ATTACKS.get(attack, attack)
-    shape = "Classes sorted from lowest to highest, each method by itself" if _many(summary) else "Whiskers"
-    return (
-        f"Share of each class's test images that are still classified correctly under {what} "
-        f"({images(summary['attacks'][attack]['n'])}, L∞ eps {summary['threat_model']['eps_text']}). "
-        f"{shape}: {whiskers_explained(summary)}."
-    )
+    return f"Share of each class's test images that are still classified correctly. {_measured(summary, attack)}"

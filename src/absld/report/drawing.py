@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,6 +24,10 @@ LEGAL = dict.fromkeys([*range(9), 11, 12, *range(14, 32)], "\N{REPLACEMENT CHARA
 """Control characters, which a folder's name may hold and XML may not."""
 WIDTH = 7.6
 """Of every figure, in inches."""
+LETTERS = 136
+"""Of a line of a footnote."""
+FOOTNOTE = "footnote"
+"""Class of a footnote in the SVG, so that the page, which has the same words in its caption, can hide it."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "absld",
@@ -81,6 +86,12 @@ def house_style() -> Iterator[None]:
 def head(axes: Axes, title: str, unit: str, above: float = 8) -> None:
     """A panel's title with the unit of its upright axis, so many points above it."""
     axes.set_title(f"{title}, {unit}", pad=above)
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """How it was measured, below all panels: a figure is also looked at without its caption."""
+    below = figure.supxlabel(fill(text, LETTERS), x=0.01, ha="left", size=7.5, color=INKS["muted"].light)
+    below.set_gid(FOOTNOTE)
 
 
 def finish(figure: Figure, name: str, title: str, description: str, tips: Mapping[str, str]) -> str:
@@ -148,6 +159,8 @@ def _clean(root: ElementTree.Element, name: str, tips: Mapping[str, str]) -> Non
         identity = element.attrib.pop("id", None)
         if identity in referred:
             element.attrib["id"] = f"{name}-{identity}"
+        if identity == FOOTNOTE:
+            element.attrib["class"] = FOOTNOTE
         if identity in tips:
             tip = ElementTree.Element(f"{{{SVG}}}title")
             tip.text = tips[str(identity)]

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from absld.records.attacks import ATTACKS, STRONGEST, attack_label, strongest
-from absld.report.summary import OverSeeds, Summary, measured
+from absld.report.over_seeds import OverSeeds
+from absld.report.summary import Summary, measured
 from absld.report.wording import MEASURES, method_label, percent
 
 

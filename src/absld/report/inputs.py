@@ -21,6 +21,8 @@ class RunFiles(NamedTuple):
     card: Path
 
 
+SWEEPS = ("eps", "steps")
+"""What evaluation.json's `curves` were measured against: the radius of the ball, the number of PGD's steps."""
 MADE_BY = RunFiles(*map(Path, ("train", "train", "evaluate", "export")))
 """The stage that makes each of them."""
 
@@ -79,6 +81,10 @@ def _conditions(run: Run) -> dict[str, Any]:
         "classes": run.evaluation["classes"],
         "threat_model": run.evaluation["threat_model"],
         "attacks": {attack: {"n": of["n"], "settings": settings_of(of)} for attack, of in measured.items()},
+        "curves": {
+            kind: [[point["value"], point["n"]] for point in (run.evaluation["curves"] or {}).get(kind, [])]
+            for kind in SWEEPS
+        },
     }
 
 

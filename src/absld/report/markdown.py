@@ -5,17 +5,14 @@ import re
 from collections.abc import Sequence
 
 from absld.records.attacks import strongest
+from absld.report.checks import checks_table, failures, told_of, warning
 from absld.report.drawing import Picture
 from absld.report.headline import headline
 from absld.report.measurement import attacks_table, epochs_table, runs_table
+from absld.report.mistakes import attacks_told, mistakes_table
+from absld.report.strength_table import strength_table
 from absld.report.summary import Summary
-from absld.report.tables import (
-    Cell,
-    Table,
-    class_table,
-    failed_checks,
-    results_table,
-)
+from absld.report.tables import Cell, Table, class_table, results_table
 
 
 def markdown(summary: Summary, pictures: Sequence[Picture]) -> str:
@@ -25,12 +22,20 @@ def markdown(summary: Summary, pictures: Sequence[Picture]) -> str:
     parts = [
         f"# {escape(told.sentence)}",
         "\n".join(f"* {escape(detail)}" for detail in told.details),
-        *(f"> **Not passed.** {escape(check)}" for check in failed_checks(summary)),
+        f"> **Mind:** {escape(failed)}" if (failed := warning(summary)) else "",
         "## Results",
         table_text(results_table(summary)),
         "## Class by class",
         table_text(class_table(summary, attack)),
+        "## What the hardest classes become",
+        *(table_text(mistakes_table(summary, attack)) for attack in attacks_told(summary)),
+        "## As the attack grows" if summary["curves"] else "",
+        *(table_text(strength_table(summary, kind)) for kind in summary["curves"]),
+        "## Figures",
         *(f"![{escape(of.title)}](figures/{of.name}.svg)\n\n{escape(of.caption)}" for of in pictures),
+        "## Checks",
+        table_text(checks_table(summary)),
+        "\n".join(f"* {escape(told_of(failure))}" for failure in failures(summary)),
         "## How it was measured",
         table_text(attacks_table(summary)),
         table_text(epochs_table(summary)),
@@ -61,7 +66,7 @@ def escape(text: str) -> str:
 
 
 def _cell_text(cell: Cell) -> str:
-    text = f"**{escape(cell.text)}**" if cell.best else escape(cell.text)
+    text = f"**{escape(cell.text)}**" if cell.best or cell.failed else escape(cell.text)
     if not cell.note:
         return text
     note = escape(cell.note)

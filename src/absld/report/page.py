@@ -9,19 +9,25 @@ from markupsafe import Markup
 
 from absld.data.card import Card
 from absld.records.attacks import STRONGEST, attack_label, strongest
+from absld.report.checks import checks_table, warning
 from absld.report.drawing import Picture, inline
 from absld.report.headline import headline, standings
 from absld.report.measurement import attacks_table, epochs_table, runs_table
+from absld.report.mistakes import attacks_told, mistakes_table, mistakes_title
 from absld.report.palette import INKS, style_of
+from absld.report.strength_table import TITLES, strength_table
 from absld.report.summary import Summary
-from absld.report.tables import (
-    Table,
-    class_table,
-    failed_checks,
-    results_table,
-)
+from absld.report.tables import Table, class_table, results_table
 from absld.report.template import PAGE, STYLE
 from absld.report.wording import MEASURES, images, method_label, percent, spread_explained, whiskers_explained
+
+SECTIONS = {
+    "classes_": "Class by class",
+    "mistakes_": "What the hardest classes become",
+    "accuracy_by_": "As the attack grows",
+    "": "While training",
+}
+"""With what the names of a section's figures begin, and its title."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,20 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class ClassTable:
+class FoldedTable:
     """A table that can be folded away."""
 
     title: str
     table: Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures with the numbers that they show."""
+
+    title: str
+    pictures: Sequence[Picture]
+    tables: Sequence[FoldedTable]
 
 
 def page(summary: Summary, pictures: Sequence[Picture], data: Card, teacher: Mapping[str, Any]) -> str:
@@ -68,10 +83,9 @@ def page(summary: Summary, pictures: Sequence[Picture], data: Card, teacher: Map
         ),
         warnings=[*_warnings(summary)],
         results=results_table(summary),
-        class_pictures=[of for of in pictures if of.name.startswith("classes_")],
-        training_pictures=[of for of in pictures if not of.name.startswith("classes_")],
+        sections=_sections(summary, pictures),
         drawn={of.name: Markup(inline(of.svg)) for of in pictures},
-        class_tables=[*_class_tables(summary)],
+        checks=checks_table(summary),
         facts=_facts(summary, data, teacher),
         attacks=attacks_table(summary),
         epochs=epochs_table(summary),
@@ -118,7 +132,7 @@ def _eyebrow(summary: Summary, data: Card) -> str:
 
 def _warnings(summary: Summary) -> Sequence[str]:
     chosen = [run for run, of in summary["runs"].items() if of["select_on"] == "test"]
-    found = list(failed_checks(summary))
+    found = [f"{failed} What each found stands under Checks."] if (failed := warning(summary)) else []
     if chosen:
         found.append(
             f"the best epoch of {', '.join(chosen)} was chosen on the test images: these numbers are too good."
@@ -126,13 +140,31 @@ def _warnings(summary: Summary) -> Sequence[str]:
     return found
 
 
-def _class_tables(summary: Summary) -> Sequence[ClassTable]:
+def _sections(summary: Summary, pictures: Sequence[Picture]) -> list[Section]:
+    """What was measured, then how it came about; a section without figures is left out."""
+    tables = {
+        "classes_": _class_tables(summary),
+        "mistakes_": [
+            FoldedTable(mistakes_title(summary, attack), mistakes_table(summary, attack))
+            for attack in attacks_told(summary)
+        ],
+        "accuracy_by_": [FoldedTable(TITLES[kind], strength_table(summary, kind)) for kind in summary["curves"]],
+        "": [],
+    }
+    left, sections = list(pictures), []
+    for prefix, title in SECTIONS.items():
+        shown = [picture for picture in left if picture.name.startswith(prefix)]
+        left = [picture for picture in left if picture not in shown]
+        if shown:
+            sections.append(Section(title, shown, tables[prefix]))
+    return sections
+
+
+def _class_tables(summary: Summary) -> list[FoldedTable]:
     order = [attack for attack in STRONGEST if attack in summary["attacks"]]
     order += [attack for attack in summary["attacks"] if attack not in order]
-    return [
-        ClassTable(attack_label(attack, summary["attacks"][attack]["settings"]), class_table(summary, attack))
-        for attack in order
-    ]
+    labels = {attack: attack_label(attack, summary["attacks"][attack]["settings"]) for attack in order}
+    return [FoldedTable(f"{label} by class", class_table(summary, attack)) for attack, label in labels.items()]
 
 
 def _facts(summary: Summary, data: Card, teacher: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

@@ -23,18 +23,25 @@ def apart(summary: Summary) -> bool:
     return len(summary["methods"]) > MOST_TOGETHER
 
 
-def grid(methods: Sequence[str], height: float) -> tuple[Figure, dict[str, Axes]]:
+def grid(methods: Sequence[str], height: float, columns: int = COLUMNS) -> tuple[Figure, dict[str, Axes]]:
     """A panel for each method, all on the same axes; `height` of one in inches."""
-    rows = -(-len(methods) // COLUMNS)
+    rows = -(-len(methods) // columns)
     figure = Figure(figsize=(WIDTH, 0.8 + rows * height), layout="constrained")
-    places = list(figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flat)
+    places = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for spare in places[len(methods) :]:
         spare.remove()
     panels = dict(zip(methods, places, strict=False))
     for place, (method, axes) in enumerate(panels.items()):
         axes.set_title(method_label(method), color=style_of(method).colour)
-        axes.tick_params(axis="x", labelbottom=place + COLUMNS >= len(methods))
+        axes.tick_params(axis="x", labelbottom=place + columns >= len(methods))
     return figure, panels
+
+
+def along(places: Mapping[str, Axes], text: str) -> None:
+    """What the axis along the bottom is, below the lowest panel of each column."""
+    for axes in places.values():
+        if axes.xaxis.get_tick_params()["labelbottom"]:
+            axes.set_xlabel(text)
 
 
 def epochs(figure: Figure, places: Mapping[str, Axes]) -> None:
@@ -52,8 +59,10 @@ def baseline_handle(summary: Summary) -> list[Line2D]:
     return [Line2D([], [], color=BASELINE, linewidth=1.4, label=label)]
 
 
-def legend(figure: Figure, handles: Sequence[Artist]) -> None:
+def legend(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
     """One for all panels, above them; nothing where there is nothing to say."""
     if not handles:
         return
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), borderpad=0, columnspacing=1.6)
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=min(columns, len(handles)), borderpad=0, columnspacing=1.6
+    )

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from absld.records.attacks import attack_label
 from absld.records.numbers import number_text
 from absld.report.inputs import Run
-from absld.report.wording import DASH, attack_settings, images, method_label
+from absld.report.wording import attack_in_full, attack_settings, images, method_label
 
 ByMethod = Mapping[str, Sequence[Run]]
 
@@ -14,7 +13,7 @@ def measured_caption(by_method: ByMethod, attacks: Sequence[str]) -> str:
     """Of accuracies under `attacks`, all of the runs measured alike."""
     first = next(iter(by_method.values()))[0].evaluation
     blocks = [first["attacks"][attack] for attack in attacks]
-    named = [_named(attack, of["settings"]) for attack, of in zip(attacks, blocks, strict=True)]
+    named = [attack_in_full(attack, of["settings"]) for attack, of in zip(attacks, blocks, strict=True)]
     counts = [images(of["n"]) for of in blocks]
     if len(set(counts)) == 1:
         measured = f"{'; '.join(named)}; {counts[0]} test images"
@@ -47,13 +46,6 @@ def risk_caption(by_method: ByMethod) -> str:
 def _subject(by_method: ByMethod) -> str:
     first = next(iter(by_method.values()))[0]
     return f"{first.evaluation['dataset']}, student {first.card['student']['architecture']}."
-
-
-def _named(attack: str, settings: Mapping[str, object]) -> str:
-    """An attack with its settings, the part that is the same for all left out."""
-    told = attack_settings({name: value for name, value in settings.items() if name not in ("seed", "chunk")})
-    label = attack_label(attack, settings)
-    return label if told == DASH else f"{label} ({told})"
 
 
 def _seeds(by_method: ByMethod) -> str:

@@ -5,7 +5,6 @@ Every figure stands alone, so its caption is part of it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import fill
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -14,12 +13,13 @@ from matplotlib.figure import Figure
 from absld.errors import InputError
 from absld.records.attacks import ATTACKS, attack_label
 from absld.report import bars, curves
-from absld.report.drawing import WIDTH, finish, head, house_style, png
+from absld.report.drawing import WIDTH, finish, footnote, head, house_style, png
 from absld.report.inputs import Run, settings_of
+from absld.report.over_seeds import OverSeeds, over_seeds
 from absld.report.palette import INKS, style_of
 from absld.report.paper_captions import measured_caption, risk_caption
 from absld.report.risks import RISKS, UNIT, Spreads, spreads
-from absld.report.summary import MOST_SIDE_BY_SIDE, OverSeeds, over_seeds, tail_of
+from absld.report.summary import MOST_SIDE_BY_SIDE, tail_of
 from absld.report.tables import Cell, Group, Line, Table, best_of
 from absld.report.wording import MEASURES, method_label, percent
 
@@ -30,8 +30,6 @@ METHODS = {
     5: ("rslad", "absld"),
 }
 """What each figure compares."""
-LETTERS = 136
-"""Of a line of the caption."""
 
 ByMethod = Mapping[str, Sequence[Run]]
 Numbers = Mapping[str, Mapping[str, OverSeeds]]
@@ -69,9 +67,7 @@ def redraw(number: int, runs: Sequence[Run], kind: Literal["svg", "png"]) -> Red
     by_method = {method: found[method] for method in METHODS[number]}
     with house_style():
         drawing = _DRAW[number](by_method)
-        drawing.figure.supxlabel(
-            fill(drawing.table.caption, LETTERS), x=0.01, ha="left", size=7.5, color=INKS["muted"].light
-        )
+        footnote(drawing.figure, drawing.table.caption)
         drawing.figure.suptitle(f"Figure {number}: {drawing.title}", x=0.01, ha="left", size=10)
         name = f"paper_figure_{number}"
         described = _in_words(drawing.table)

@@ -4,35 +4,25 @@ Accuracies are fractions in [0, 1]. Nothing in it depends on when, where or how 
 """
 
 from collections.abc import Mapping, Sequence
-from math import fsum, isfinite
-from statistics import stdev
+from statistics import fmean
 from typing import Any, TypedDict, cast
 
+from absld.bias import counts_of, tail_bias
 from absld.metrics import MANY_CLASSES
-from absld.report.inputs import Run, settings_of
+from absld.records.attacks import strongest
+from absld.report.confusion import Mistakes, count_mistakes
+from absld.report.inputs import SWEEPS, Run, settings_of
+from absld.report.over_seeds import OverSeeds, over_seeds
+from absld.report.sweeps import Sweep, sweep_of
 
 MEASURES = ("average", "micro", "worst", "worst10", "overall", "nsd")
 """What is derived from the class accuracies; design 5 and docs/files.md define each."""
 MOST_SIDE_BY_SIDE = 20
 """Classes that fit side by side, or below each other, in the order of the data set; more are sorted by accuracy."""
+MOST_WRONG = 3
+"""Wrong classes that are kept for a class where there are more classes than that."""
 MOST_TOGETHER = 5
 """Methods whose bars or lines one panel has room for, and whose differences a table has room for."""
-
-
-class OverSeeds(TypedDict):
-    """One number, measured once a seed."""
-
-    mean: float | None
-    """Over the seeds; None where no seed has a value (nsd of a model that is always wrong)."""
-    std: float | None
-    """Sample standard deviation over the seeds (divisor n - 1); None for fewer than two."""
-    low: float | None
-    high: float | None
-    """Several seeds: the lowest and the highest; one seed: its 95 % interval over the test images."""
-    n: int
-    """Seeds with a value."""
-    values: list[float | None]
-    """One per seed, in the order of the summary's `seeds`."""
 
 
 class Accuracy(TypedDict):
@@ -69,6 +59,12 @@ class Summary(TypedDict):
     """The same of the last epoch."""
     differences: dict[str, dict[str, Accuracy]]
     """Method minus baseline, seed by seed; empty without a baseline."""
+    bias: dict[str, float]
+    """Method to how far its tail under the strongest attack lies from the true one on average: 0 or less."""
+    mistakes: dict[str, dict[str, dict[str, Mistakes]]]
+    """Method to the strongest attack and `clean` to class: what its images are taken for."""
+    curves: dict[str, Sweep]
+    """`eps` and `steps`, those that were measured."""
     student: dict[str, Any]
     """What was trained: `architecture`, `parameters`."""
     teacher: dict[str, Any]
@@ -110,26 +106,12 @@ def summarise(runs: Sequence[Run], baseline: str | None, teacher: Mapping[str, A
         "methods": {name: _accuracies(of, "attacks") for name, of in by_method.items()},
         "last": {name: _accuracies(of, "last") for name, of in by_method.items()},
         "differences": {name: _differences(of, by_method[baseline]) for name, of in others.items() if baseline},
+        "bias": {name: _bias(of) for name, of in by_method.items()},
+        "mistakes": {name: _mistakes(of) for name, of in by_method.items()},
+        "curves": {kind: sweep for kind in SWEEPS if (sweep := sweep_of(kind, by_method))},
         "student": {name: runs[0].card["student"][name] for name in ("architecture", "parameters")},
         "teacher": _teacher(teacher),
         "runs": {str(run.key): _facts(run) for run in runs},
-    }
-
-
-def over_seeds(values: Sequence[float | None], interval95: Sequence[float] | None) -> OverSeeds:
-    """Mean and spread of one number; `interval95` (low, high) is that of a single seed, where there is one."""
-    values = [value if value is not None and isfinite(value) else None for value in values]
-    known = [value for value in values if value is not None]
-    low, high = interval95 or (None, None)
-    if len(values) > 1:
-        low, high = (min(known), max(known)) if known else (None, None)
-    return {
-        "mean": fsum(known) / len(known) if known else None,
-        "std": stdev(known) if len(known) > 1 else None,
-        "low": low,
-        "high": high,
-        "n": len(known),
-        "values": values,
     }
 
 
@@ -141,6 +123,12 @@ def _accuracies(runs: Sequence[Run], of: str) -> dict[str, Accuracy]:
         )
         for attack in runs[0].evaluation[of]
     }
+
+
+def _bias(runs: Sequence[Run]) -> float:
+    """Mean over the seeds."""
+    blocks = [run.evaluation["attacks"][strongest(run.evaluation["attacks"])] for run in runs]
+    return fmean(tail_bias(counts_of(block)) for block in blocks)
 
 
 def _differences(runs: Sequence[Run], baseline: Sequence[Run]) -> dict[str, Accuracy]:
@@ -186,6 +174,15 @@ def _minus(accuracy: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str
     return {
         **{measure: gap(accuracy[measure], baseline[measure]) for measure in MEASURES},
         "per_class": {name: gap(value, baseline["per_class"][name]) for name, value in classes.items()},
+    }
+
+
+def _mistakes(runs: Sequence[Run]) -> dict[str, dict[str, Mistakes]]:
+    evaluations = [run.evaluation for run in runs]
+    most = MOST_SIDE_BY_SIDE if len(evaluations[0]["classes"]) <= MOST_SIDE_BY_SIDE else MOST_WRONG
+    return {
+        attack: count_mistakes([of["attacks"][attack]["confusion"] for of in evaluations], most)
+        for attack in dict.fromkeys((strongest(evaluations[0]["attacks"]), "clean"))
     }
 
 

@@ -1,13 +1,15 @@
 """The report's tables, still without markup: the Markdown file and the page write the same cells."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from absld.records.attacks import attack_label
-from absld.report.summary import MOST_SIDE_BY_SIDE, MOST_TOGETHER, Accuracy, OverSeeds, Summary, measured
+from absld.records.attacks import attack_label, strongest
+from absld.report.over_seeds import OverSeeds
+from absld.report.summary import MOST_SIDE_BY_SIDE, MOST_TOGETHER, Accuracy, Summary, measured
 from absld.report.wording import (
     DASH,
     MEASURES,
+    bias_explained,
     images,
     method_label,
     number,
@@ -29,6 +31,10 @@ class Cell:
     """Written bold."""
     words: bool = False
     """Set to the left, as words are; numbers are set to the right."""
+    failed: bool = False
+    """Something that must not be overlooked."""
+    detail: str = ""
+    """Shown on demand where that is possible, else left out."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,15 @@ def results_table(summary: Summary) -> Table:
         f"{spread_explained(summary)}. Overall is (average + {tail}) / 2; "
         "NSD is the standard deviation over the classes divided by their mean: lower is fairer. "
     )
-    bold = "Bold: the best of each column, attack by attack." if len(summary["methods"]) > 1 else ""
-    return Table("results", (caption + bold).strip(), "Method", columns, groups)
+    bold = "Bold: the best of each column, attack by attack. " if len(summary["methods"]) > 1 else ""
+    return Table("results", caption + bold + _bias(summary), "Method", columns, groups)
+
+
+def _bias(summary: Summary) -> str:
+    attack = strongest(summary["attacks"])
+    of, biases = summary["attacks"][attack], {method_label(name): bias for name, bias in summary["bias"].items()}
+    label = attack_label(attack, of["settings"])
+    return bias_explained(label, summary["tail"], len(summary["classes"]), of["n"], biases)
 
 
 def class_table(summary: Summary, attack: str) -> Table:
@@ -195,14 +208,6 @@ def best_of(shown: Mapping[str, str], *, highest: bool) -> set[str]:
         return set()
     top = (max if highest else min)(numbers.values())
     return {name for name, value in numbers.items() if value == top}
-
-
-def failed_checks(summary: Summary) -> Iterable[str]:
-    """A sentence for each check that a run did not pass."""
-    for run, of in summary["runs"].items():
-        for name, check in of["checks"].items():
-            if not check["passed"]:
-                yield f"{run}: {name.replace('_', ' ')}: {check['detail']}"
 
 
 def accuracy_cell(measure: str, of: OverSeeds, best: bool) -> Cell:

@@ -18,7 +18,10 @@ PAGE = """\
 <body>
 {%- macro entry(of) -%}
 <td{% if of.words %} class="words"{% endif %}>
-{%- if of.best %}<strong>{{ of.text }}</strong>{% else %}{{ of.text }}{% endif -%}
+{%- if of.detail -%}
+<details class="detail{% if of.failed %} failed{% endif %}"{% if of.failed %} open{% endif %}>
+<summary>{{ of.text }}</summary><p>{{ of.detail }}</p></details>
+{%- elif of.best %}<strong>{{ of.text }}</strong>{% else %}{{ of.text }}{% endif -%}
 {%- if of.note %} <span class="note">{{ of.note }}</span>{% endif -%}
 </td>
 {%- endmacro %}
@@ -79,19 +82,18 @@ PAGE = """\
 </header>
 <main>
 <section><h2>Results</h2>{{ table(results) }}</section>
-<section><h2>Class by class</h2>
-{%- for picture in class_pictures %}{{ figure(picture) }}{% endfor %}
-{%- for of in class_tables %}
-<details{% if loop.first %} open{% endif %}>
-<summary>{{ of.title }} by class, in numbers</summary>{{ table(of.table) }}
+{%- for section in sections %}
+{%- set first = loop.first %}
+<section><h2>{{ section.title }}</h2>
+{%- for picture in section.pictures %}{{ figure(picture) }}{% endfor %}
+{%- for of in section.tables %}
+<details{% if first and loop.first %} open{% endif %}>
+<summary>{{ of.title }}, in numbers</summary>{{ table(of.table) }}
 </details>
 {%- endfor %}
 </section>
-{%- if training_pictures %}
-<section><h2>While training</h2>
-{%- for picture in training_pictures %}{{ figure(picture) }}{% endfor %}
-</section>
-{%- endif %}
+{%- endfor %}
+<section><h2>Checks</h2>{{ table(checks) }}</section>
 <section><h2>How it was measured</h2>
 <dl>
 {%- for term, text in facts %}
@@ -174,6 +176,7 @@ strong { font-weight: 700 }
 
 figure { margin: 2.2rem 0 2.6rem }
 figure svg { display: block; width: 100%; min-width: 36rem; height: auto }
+.footnote { display: none }
 figcaption { max-width: 52em; margin-top: .7rem; color: var(--muted); font-size: .8125rem; line-height: 1.45 }
 figcaption b { color: var(--ink); font-weight: 600 }
 details { margin: 1rem 0; border-top: 1px solid var(--rule); padding-top: .7rem }
@@ -184,6 +187,13 @@ details thead th {
   border-bottom: 0; box-shadow: 0 1px 0 var(--ink);
 }
 details thead th:first-child { z-index: 3 }
+td:has(> .detail) { min-width: 6.5em; padding-inline: .35rem; vertical-align: top }
+tr:has(.detail) > th { vertical-align: top }
+details.detail { margin: 0; padding: 0; border: 0 }
+.detail summary { font-size: inherit; white-space: nowrap }
+.detail p { max-width: 22em; margin: .2rem 0 .3rem; color: var(--muted); font-size: .92em }
+.failed summary { color: var(--vermillion); font-weight: 700 }
+.failed p { color: var(--ink) }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .4rem 1.6rem; margin: 0 0 2.4rem; font-size: .875rem }
 dt { color: var(--muted) }
 dd { margin: 0; max-width: 56em; overflow-wrap: anywhere }

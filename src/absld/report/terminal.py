@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from absld.records.attacks import strongest
+from absld.report.checks import warning
 from absld.report.summary import Summary
 from absld.report.tables import Cell, methods_table
 from absld.report.tables import Table as PlainTable
@@ -24,11 +25,17 @@ WIDTH = 60
 
 @dataclass(frozen=True)
 class Results:
-    """The class-wise table under the strongest attack; where the screen is too narrow, without its classes."""
+    """The class-wise table under the strongest attack; where the screen is too narrow, without its classes.
+
+    Checks that did not pass are named before it.
+    """
 
     summary: Summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        failed = warning(self.summary)
+        if failed:
+            yield Text(failed, style="bold red")
         whole = class_table(self.summary)
         if console.measure(whole, options=options.update(width=10 * options.max_width)).minimum <= options.max_width:
             yield whole

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from absld.records.attacks import ATTACKS, attack_label
 from absld.records.numbers import number_text
-from absld.report.summary import OverSeeds, Summary
+from absld.report.over_seeds import OverSeeds
+from absld.report.summary import Summary
 
 METHODS = {
     "natural": "Natural",
@@ -51,6 +53,8 @@ STATE_KINDS = {
 """The same explained, by what the name begins with."""
 STATE_NEUTRAL = {"tau": 1.0, "weight": 1.0}
 """The value that changes nothing."""
+MOST_NAMED = 3
+"""Methods that a caption names one by one."""
 DASH = "–"
 MINUS = "−"
 
@@ -80,6 +84,19 @@ def attack_settings(settings: Mapping[str, Any]) -> str:
         parts.append("starts at the image" if settings["start"] == "none" else f"{settings['start']} start")
     parts += [phrase.format(settings[name]) for name, phrase in PHRASES.items() if name in settings]
     return ", ".join(parts) or DASH
+
+
+def attack_in_full(attack: str, settings: Mapping[str, Any]) -> str:
+    """An attack with its settings, the part that is the same for all left out."""
+    told = attack_settings({name: value for name, value in settings.items() if name not in ("seed", "chunk")})
+    label = attack_label(attack, settings)
+    return label if told == DASH else f"{label} ({told})"
+
+
+def attack_within(summary: Summary, attack: str) -> str:
+    """An attack with its settings and its radius, which clean images have none of."""
+    told = attack_in_full(attack, summary["attacks"][attack]["settings"])
+    return told if attack == "clean" else f"{told}, L∞ eps {summary['threat_model']['eps_text']}"
 
 
 def images(n: int) -> str:
@@ -132,3 +149,18 @@ def whiskers_explained(summary: Summary) -> str:
     if seeds > 1:
         return f"mean of {seeds} seeds, from the lowest to the highest"
     return f"seed {summary['seeds'][0]}, 95 % interval over the test images (Wilson for classes, else bootstrap)"
+
+
+def bias_explained(attack: str, tail: str, classes: int, n: int, biases: Mapping[str, float]) -> str:
+    """How far the lowest of noisy accuracies lies below the true one, for a caption; `biases` by name, 0 or less."""
+    lowest = "lowest tenth" if tail == "worst10" else "lowest"
+    texts = {name: percent(-bias) for name, bias in biases.items()}
+    if len(texts) > MOST_NAMED:
+        size = f"{min(texts.values(), key=float)} to {max(texts.values(), key=float)} points, method by method"
+    else:
+        size = f"{' and '.join(f'{text} ({name})' for name, text in texts.items())} points"
+    where = "on clean images" if attack == ATTACKS["clean"] else f"under {attack}"
+    return (
+        f"{MEASURES[tail]} is biased: the {lowest} of {classes} accuracies, measured on about {round(n / classes):,} "
+        f"images each, is on average too low, {where} by about {size}; Overall by half of that."
+    )

@@ -8,6 +8,8 @@ from absld.watch.names import ClassNames
 MEASURES = ("average", "worst", "overall", "nsd")
 MANY_CLASSES = 100
 """From here on `overall` is made with worst10 and not with worst, so worst10 is shown too."""
+CHECK = "check."
+"""How the tags of the evaluation's checks begin."""
 
 
 def metrics_of(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -34,6 +36,11 @@ def table_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         for name in evaluation["classes"]
     ]
     return {"columns": ["run", "class", *attacks], "data": rows}
+
+
+def tags_of_checks(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """``check.deterministic``: passed or failed."""
+    return {f"{CHECK}{name}": "passed" if check["passed"] else "failed" for name, check in evaluation["checks"].items()}
 
 
 def metrics_of_summary(summary: Mapping[str, Any]) -> dict[str, float]:

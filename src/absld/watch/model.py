@@ -6,27 +6,40 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from absld.records.files import sha256_of
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
 
 NAME = "student"
+SHA256 = "absld.sha256"
+"""The tag that says which file a logged model, or a version in the registry, was made of."""
 NEEDS = ("mlflow", "numpy", "onnx", "onnxruntime")
 
 
-def log_model(client: "MlflowClient", run: "Run", path: Path) -> None:
+def logged_model(client: "MlflowClient", run: "Run", path: Path) -> "LoggedModel":
+    """The run's model that was made of this very ONNX file; logged now if there is none."""
+    wanted = f"tags.`{SHA256}` = '{sha256_of(path)}'"
+    for model in client.search_logged_models([run.info.experiment_id], wanted):
+        if model.source_run_id == run.info.run_id and model.status == "READY":
+            return model
+    return log_model(client, run, path)
+
+
+def log_model(client: "MlflowClient", run: "Run", path: Path) -> "LoggedModel":
     """Log an ONNX file as the run's model, without touching MLflow's global state."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    params = client.get_run(run.info.run_id).data.params
-    logged = client.create_logged_model(run.info.experiment_id, NAME, run.info.run_id, params=params)
+    params, tags = client.get_run(run.info.run_id).data.params, {SHA256: sha256_of(path)}
+    logged = client.create_logged_model(run.info.experiment_id, NAME, run.info.run_id, tags=tags, params=params)
     about = Model(artifact_path=logged.artifact_location, run_id=run.info.run_id, model_id=logged.model_id)
     with tempfile.TemporaryDirectory() as folder:
         _save(path, folder, about)
         client.log_model_artifacts(logged.model_id, folder)
-    client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return client.finalize_logged_model(logged.model_id, "READY")
 
 
 def _save(path: Path, folder: str, about: Any) -> None:

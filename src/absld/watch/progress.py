@@ -8,13 +8,18 @@ with Progress("absld-s0", epochs=60) as progress:
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from absld.metrics import ClassTable
+
+LINE_CLASSES = 10
+"""Classes that fit into a line."""
 
 
 class Progress:
@@ -52,6 +57,11 @@ class Progress:
         """`done` of `total` parts of what `text` names are done."""
         self._show(f"{text}  ({100 * done // max(total, 1)} % done)", done, total)
 
+    def classes(self, attack: str, names: Sequence[str], table: ClassTable) -> None:
+        """What an attack that has ended left of each class: a line that stays above the bar; nothing elsewhere."""
+        if self._bar is not None:
+            self._bar.console.print(class_line(attack, names, table), highlight=False, markup=False)
+
     def _show(self, text: str, done: int, total: int) -> None:
         now = time.monotonic()
         if total != self._total or done < self._done or not self._begun:
@@ -88,6 +98,16 @@ def epoch_line(epoch: int, epochs: int, values: Mapping[str, float]) -> str:
     )
     loss = values["train/loss"]
     return f"{line}  loss {loss:.3g}  validation clean {clean:.1f}, pgd average {average:.1f} worst {worst:.1f}"
+
+
+def class_line(attack: str, names: Sequence[str], table: ClassTable) -> str:
+    """``pgd       n 360   0  94.4   1  80.6 ...``: accuracies in percent, the lowest where there are many."""
+    counts = zip(names, table.correct.tolist(), table.total.tolist(), strict=True)
+    rates = {name: right / images for name, right, images in counts if images}
+    many = len(rates) > LINE_CLASSES
+    shown = sorted(rates, key=lambda name: rates[name])[:LINE_CLASSES] if many else rates
+    accuracies = "".join(f"   {name} {100 * rates[name]:5.1f}" for name in shown)
+    return f"{attack:<9} n {table.total.sum()}{'   lowest' if many else ''}{accuracies}"
 
 
 def duration(seconds: float) -> str:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from absld.records.files import read_json, sha256_of
 from absld.records.history import read_history
 from absld.watch.epochs import log_epochs
-from absld.watch.finals import metrics_of, metrics_of_summary, table_of
+from absld.watch.finals import CHECK, metrics_of, metrics_of_summary, table_of, tags_of_checks
 from absld.watch.identity import Identity
 from absld.watch.mlflow_mirror import place
-from absld.watch.model import log_model
+from absld.watch.model import logged_model
 from absld.watch.names import ClassNames
 from absld.watch.runs import alive, describe, set_status
 from absld.watch.store import locked, open_store
@@ -98,7 +98,7 @@ def _replay_run(client: "MlflowClient", run: "Run", who: Identity, files: Files)
         if name == "evaluation.json":
             _tell_evaluation(client, run, path)
         if name == "student.onnx":
-            log_model(client, run, path)
+            logged_model(client, run, path)
         if name == "card.md":
             _tell_note(client, run_id, path)
         client.log_artifact(run_id, str(path))
@@ -133,8 +133,15 @@ def _tell_evaluation(client: "MlflowClient", run: "Run", path: Path) -> None:
     _tell_metrics(
         client, run, metrics_of(evaluation), gone=("clean/", "fgsm/", "pgd/", "cw/", "aa/", "summary/", "last/")
     )
-    client.set_tag(run.info.run_id, "eps", evaluation["threat_model"]["eps_text"])
-    client.set_tag(run.info.run_id, "mlflow.loggedArtifacts", json.dumps([{"path": "classwise.json", "type": "table"}]))
+    tags = {
+        "eps": evaluation["threat_model"]["eps_text"],
+        "mlflow.loggedArtifacts": json.dumps([{"path": "classwise.json", "type": "table"}]),
+        **tags_of_checks(evaluation),
+    }
+    for key in run.data.tags:
+        if key.startswith(CHECK) and key not in tags:
+            client.delete_tag(run.info.run_id, key)
+    describe(client, run, {}, tags)
     with tempfile.TemporaryDirectory() as folder:  # written whole: log_table would add rows to those that are there
         table = Path(folder) / "classwise.json"
         table.write_text(json.dumps(table_of(evaluation)), encoding="utf-8")

@@ -1,0 +1,66 @@
+"""The commands about models in files, whoever trained them: `absld evaluate`, `predict`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A checkpoint: every attack.")] = None,
+    onnx: Annotated[Path | None, typer.Option(metavar="FILE", help="An ONNX file: Square and transfer only.")] = None,
+    arch: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture; our own files say it.")] = None,
+    mean: Annotated[str | None, typer.Option(metavar="M,M,M", help="Of the network's normalisation, if any.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="S,S,S", help="The same.")] = None,
+    adversarial: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Adversarial examples that the ONNX file meets too.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Below evaluations/; default: as the file is called.")] = None,
+) -> None:
+    """Attack a model that was not trained here, on the data and with the attacks of params.yaml.
+
+    What is found is written to evaluations/NAME/, which `absld compare` takes like a run. Killed, it goes on where it
+    was. Of an ONNX file no gradients are known: white-box attacks are not run, and the numbers say so.
+
+      absld evaluate --weights theirs.pt --arch resnet18 --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26
+      absld evaluate --onnx theirs.onnx --adversarial runs/absld-s0/evaluation/adversarial.npz
+    """
+    from pipeline import console
+    from pipeline import evaluate as evaluation
+    from pipeline.project import find_root
+
+    root = find_root()
+    model = evaluation.Model(weights, onnx, arch, mean, std, adversarial, name)
+    code = evaluation.run(root, model)
+    if code == 0:
+        found = evaluation.read(root, model)
+        console.show(evaluation.table(found))
+        for remark in evaluation.remarks(found):
+            console.say(remark)
+        console.say(f"evaluation {console.near(root / evaluation.FOLDER / model.folder)}")
+    raise typer.Exit(code)
+
+
+def predict(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A student.onnx, or one of its smaller variants.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
+    top: Annotated[int, typer.Option(min=1, help="So many classes of each image.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each image.")] = False,
+) -> None:
+    """Label images with an exported student; it needs neither torch nor the project.
+
+    What the classes are, and size, colour and range of its input, the file says itself. Other images are brought to
+    that size: the shorter side is resized, then the centre is cropped.
+
+      absld predict runs/absld-s0/export/student.onnx photo.jpg --top 3
+      absld predict student.onnx photos/ --json
+    """
+    from absld.predict import Student, image_files
+    from pipeline import console, predictions
+
+    found = Student(file).predict(image_files(images), top)
+    if as_json:
+        for prediction in found:
+            console.say(predictions.line(prediction))
+    else:
+        console.show(predictions.table(found))

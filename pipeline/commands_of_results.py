@@ -1,0 +1,111 @@
+"""The commands about runs that have finished: `absld compare`, `figure`, `publish`, `promote`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from absld.errors import InputError
+
+
+def compare(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Keys like absld-s0; default: all.")] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(help="clean, fgsm, pgd, cw or aa; default: the strongest, beside the paper all."),
+    ] = None,
+    to: Annotated[Literal["paper"] | None, typer.Option(help="Beside the paper's table instead.")] = None,
+    table: Annotated[
+        int | None, typer.Option(help="That table, 1 to 4; default: the one of the runs' data and network.")
+    ] = None,
+) -> None:
+    """Show runs side by side, class by class, two of them with significance; or the methods beside the paper's table.
+
+    absld compare rslad-s0 absld-s0
+    absld compare --attack clean
+    absld compare --to paper
+    absld compare --to paper --table 1 --attack aa
+    """
+    from pipeline import compare, console
+    from pipeline.paper import page
+    from pipeline.project import find_root
+
+    if table is not None and to is None:
+        raise InputError("--table is one of the paper's: add --to paper")
+    root = find_root()
+    keys = runs or compare.evaluated(root)
+    if not keys:
+        raise InputError("no run has been evaluated yet: `absld repro` makes them")
+    if to is None:
+        console.show(compare.view(root, keys, attack))
+    else:
+        console.show(page.page(root, keys, attack, table))
+
+
+def figure(
+    number: Annotated[int, typer.Argument(min=2, max=5, metavar="NUMBER", help="2, 3, 4 or 5.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .svg or .png; default: below reports/paper/.")
+    ] = None,
+    as_png: Annotated[bool, typer.Option("--png", help="PNG instead of SVG.")] = False,
+) -> None:
+    """Draw a figure of the paper from the runs that there are, over all their seeds.
+
+    2: SAT with soft labels of same and of different smoothness. 3: RSLAD and ABSLD, class by class. 4: the ablation,
+    under every attack. 5: spread of the class risks while training.
+
+      absld figure 3
+      absld figure 5 --output spread.png
+    """
+    from absld.report.terminal import rich_table
+    from pipeline import console, figure
+    from pipeline.project import find_root
+
+    drawn = figure.redraw(find_root(), number, output, as_png=as_png)
+    console.show(rich_table(drawn.table))
+    for key in drawn.left_out:
+        console.say(f"{key} is not finished and left out")
+    console.say(f"figure    {console.near(drawn.path)}")
+
+
+def publish() -> None:
+    """Mirror the files of all runs that are up to date into MLflow; doing it twice changes nothing."""
+    from absld.params.load import load
+    from pipeline import console, dvc
+    from pipeline.project import find_root
+    from pipeline.publish import publish
+
+    root = find_root()
+    left_out = publish(root, load(root / "params.yaml"), dvc.changed(root))
+    if left_out:
+        console.say(f"Not up to date and left out: {', '.join(left_out)}; `absld repro` makes them")
+    console.say("MLflow shows what the files say: `absld ui`")
+
+
+def promote(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its key, like absld-s0.")],
+    alias: Annotated[str, typer.Option(help="Of MLflow's registered model.")] = "champion",
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Recorded.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Even if a gate fails; recorded.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the gates and change nothing.")] = False,
+) -> None:
+    """Give a run the alias in MLflow's registry, if it passes every gate of export.gates; exit code 1 if not.
+
+    Who, when, why, the gates and the previous holder are written to the version's tags and to promotions.jsonl.
+
+      absld promote absld-s0 --reason "first to pass the gate for the worst class"
+      absld promote absld-s0 --dry-run
+    """
+    from absld.params.load import load
+    from pipeline import console, dvc, promote
+    from pipeline.project import find_root
+
+    promote.check_alias(alias)
+    root = find_root()
+    chosen = promote.candidate(root, load(root / "params.yaml"), run, dvc.changed(root))
+    console.gates(run, chosen.judged)
+    if chosen.failed and not force:
+        console.refused(run, chosen.failed)
+        raise typer.Exit(1)
+    if not dry_run:
+        console.say(promote.promote(chosen, alias, reason))

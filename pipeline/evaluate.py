@@ -1,0 +1,153 @@
+"""`absld evaluate`: a model that was not trained here, on the data and with the attacks of params.yaml."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from absld.errors import InputError
+from absld.params.load import load
+from absld.params.networks import Architecture
+from absld.records.attacks import attack_label
+from absld.records.files import read_json
+from absld.report.summary import tail_of
+from absld.report.wording import MEASURES, images, number
+from pipeline import console, dvc, outcome, processes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FOLDER = "evaluations"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+NO_WHITE_BOX = (
+    "No white-box attack was run: ONNX Runtime gives no gradients. These numbers bound the robustness from above only; "
+    "attacks that see the gradients (PGD, AutoAttack) may leave far less."
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the user named; paths as they were typed."""
+
+    weights: Path | None
+    onnx: Path | None
+    architecture: str | None
+    mean: str | None
+    std: str | None
+    adversarial: Path | None
+    name: str | None
+
+    @property
+    def file(self) -> Path:
+        """The model itself.
+
+        Raises:
+            InputError: none was named, or two.
+
+        """
+        given = [path for path in (self.weights, self.onnx) if path is not None]
+        if len(given) != 1:
+            raise InputError("give one model: --weights FILE (a checkpoint) or --onnx FILE")
+        return given[0]
+
+    @property
+    def folder(self) -> str:
+        """Its name below evaluations/: as given, else as the file is called."""
+        return self.name or self.file.stem
+
+    @property
+    def options(self) -> list[str]:
+        """The same for `python -m stages.evaluate_model`, which runs in the project's root."""
+        paths = {"--weights": self.weights, "--onnx": self.onnx, "--adversarial": self.adversarial}
+        texts = {"--arch": self.architecture, "--mean": self.mean, "--std": self.std, "--name": self.folder}
+        absolute = {option: str(path.resolve()) for option, path in paths.items() if path is not None}
+        return [f"{option}={value}" for option, value in {**absolute, **texts}.items() if value is not None]
+
+    def check(self) -> None:
+        """Everything that can be found wrong before anything is fetched or attacked.
+
+        Raises:
+            InputError: with what to do.
+
+        """
+        for path in filter(None, (self.file, self.adversarial)):
+            if not path.is_file():
+                raise InputError(f"there is no file {path}: correct the path")
+        if not NAME.fullmatch(self.folder):
+            raise InputError(f"--name {self.folder}: a folder's name of letters, digits, dots, - and _ is needed")
+        if self.onnx is not None and any((self.architecture, self.mean, self.std)):
+            raise InputError("--arch, --mean and --std are for --weights: an ONNX file says how it computes itself")
+        if self.weights is not None and self.adversarial is not None:
+            raise InputError("--adversarial is for --onnx: with --weights the attacks make their own examples")
+        known = get_args(Architecture)
+        if self.architecture is not None and self.architecture not in known:
+            near = get_close_matches(self.architecture, known, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"--arch {self.architecture}: unknown{hint}; there are {', '.join(known)}")
+
+
+def run(root: Path, model: Model) -> int:
+    """Fetch the data that params.yaml names where they are not up to date, then attack the model.
+
+    Returns:
+        The exit code of the command line.
+
+    Raises:
+        InputError: something that the user named is wrong.
+
+    """
+    model.check()
+    load(root / "params.yaml")
+    outcome.forget_failure(root)
+    code = outcome.exit_code(root, dvc.repro(root, ["fetch_data"]))
+    if code != dvc.DONE:
+        console.failed(outcome.failure(root), code)
+        return code
+    command = [sys.executable, "-m", "stages.evaluate_model", *model.options]
+    ended = processes.run(command, cwd=root, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    if ended.told is not None:
+        return 128 + ended.told
+    return ended.code if ended.code in (dvc.DONE, dvc.WRONG_INPUT) else dvc.FAILED
+
+
+def read(root: Path, model: Model) -> dict[str, Any]:
+    """The evaluation that was written."""
+    found: dict[str, Any] = read_json(root / FOLDER / model.folder / "evaluation.json")
+    return found
+
+
+def table(evaluation: Mapping[str, Any]) -> "Table":
+    """Accuracy in percent, class by class, a column an attack."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    attacks: Mapping[str, Any] = evaluation["attacks"]
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_caption(evaluation), caption_justify="left")
+    shown.add_column("class")
+    for attack, of in attacks.items():
+        shown.add_column(attack_label(attack, of["settings"]), justify="right")
+    for name in evaluation["classes"]:
+        shown.add_row(name, *(number("per_class", of["accuracy"]["per_class"][name]) for of in attacks.values()))
+    shown.add_section()
+    for measure in ("average", tail_of(evaluation["classes"]), "overall", "nsd"):
+        shown.add_row(MEASURES[measure], *(number(measure, of["accuracy"][measure]) for of in attacks.values()))
+    return shown
+
+
+def remarks(evaluation: Mapping[str, Any]) -> list[str]:
+    """What must be known besides: checks that failed, and that the attacks were weak ones."""
+    failed = [f"{name}: {check['detail']}" for name, check in evaluation["checks"].items() if not check["passed"]]
+    lines = [f"A check failed, the numbers may flatter: {line}" for line in failed]
+    return lines if evaluation["model"]["white_box"] else [*lines, NO_WHITE_BOX]
+
+
+def _caption(evaluation: Mapping[str, Any]) -> str:
+    attacks = evaluation["attacks"].items()
+    tested = [f"{attack_label(attack, of['settings'])} {images(of['n'])}" for attack, of in attacks]
+    same = {images(of["n"]) for _, of in attacks}
+    eps = evaluation["threat_model"]["eps_text"]
+    return f"{evaluation['dataset']}: percent within L∞ eps {eps}; {', '.join(same if len(same) == 1 else tested)}"

@@ -1,0 +1,207 @@
+"""A run becomes the champion of MLflow's registry, if its gates let it; what happened is written down twice.
+
+The version's tags say it to whoever looks at MLflow, a line of promotions.jsonl to whoever looks at git.
+"""
+
+import getpass
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absld.errors import InputError
+from absld.gates import Judged, judge
+from absld.params.root import Params
+from absld.records.files import read_json, replacing, sha256_of
+from absld.records.layout import RunKey
+from absld.watch.git import commit_and_dirty, git
+from absld.watch.identity import Identity
+from absld.watch.mlflow_mirror import place
+from absld.watch.registry import describe_version, holder, model_name, version_of
+from absld.watch.store import locked, open_store
+from pipeline.publish import as_listed, item, keys, publish_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+RECORD = "promotions.jsonl"
+"""A line a promotion, oldest first. No out of any stage: it cannot be made again, so commit it."""
+ALIAS = re.compile(r"(?!(?:latest|v\d+)$)[a-z0-9_-]{1,100}")
+"""What MLflow takes, in lower case; `latest` and `v2` mean something to it already."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run that is up to date, and what its gates say."""
+
+    root: Path
+    key: RunKey
+    student: Path
+    judged: Sequence[Judged]
+
+    @property
+    def failed(self) -> list[Judged]:
+        """The gates that it does not pass."""
+        return [gate for gate in self.judged if not gate.passed]
+
+
+def candidate(root: Path, params: Params, run: str, stale: Mapping[str, Sequence[str]]) -> Candidate:
+    """Judge a run by its evaluation.
+
+    Args:
+        root: The project.
+        params: Its gates, and which runs there are.
+        run: The run's key, such as ``absld-s0``.
+        stale: DVC's stages that differ from their last run, each with the reasons.
+
+    Raises:
+        InputError: there is no such run, or something that it is made of has changed since.
+
+    """
+    from stages.contracts import EVALUATE, EXPORT
+
+    known = {str(key): key for key in keys(params)}
+    if run not in known:
+        raise InputError(f"{run!r} is no run of params.yaml: there are {', '.join(known)}")
+    key = known[run]
+    if reasons := list(_out_of_date(root, key, stale)):
+        raise InputError(f"{run} is out of date, `absld repro` makes it:\n  " + "\n  ".join(reasons))
+    evaluation, student = (
+        root / path.format(method=key.method, seed=key.seed)
+        for path in (EVALUATE.writes["evaluation"], EXPORT.writes["student"])
+    )
+    return Candidate(root, key, student, judge(params.export.gates, read_json(evaluation)))
+
+
+def check_alias(alias: str) -> None:
+    """Raises InputError for a name that MLflow would refuse or read as something else."""
+    if not ALIAS.fullmatch(alias):
+        raise InputError(f"--alias {alias!r}: use a-z, 0-9, - and _; `latest` and `v2` are MLflow's own")
+
+
+def promote(chosen: Candidate, alias: str, reason: str | None) -> str:
+    """Publish the run, give its version the alias and write that down. Gates that failed are recorded as forced.
+
+    Returns:
+        A sentence that says what is now so. Where the version has the alias already, nothing was changed.
+
+    Raises:
+        InputError: MLflow is not installed, or it refuses.
+
+    """
+    try:
+        from mlflow import MlflowException
+    except ImportError as error:
+        raise InputError("the registry is MLflow's, and MLflow is not installed") from error
+    try:
+        who = publish_run(chosen.root, chosen.key)
+        client = open_store(chosen.root)
+        with locked(chosen.root):
+            return _promote(client, who, chosen, alias, reason)
+    except MlflowException as error:
+        raise InputError(f"MLflow refuses: {error}") from error
+
+
+def _promote(client: "MlflowClient", who: Identity, chosen: Candidate, alias: str, reason: str | None) -> str:
+    model = model_name(who)
+    _, run = place(client, chosen.root, who)
+    version = version_of(client, model, run, chosen.student)
+    before = holder(client, model, alias)
+    now = f"{alias} of {model} is {chosen.key}, version {version.version}"
+    if before is not None and before.version == version.version:
+        return f"{now}, already: nothing was changed"
+    said = _record(chosen, model, alias, version, before, reason)
+    describe_version(client, version, f"{alias}.", _tags(said))
+    record = chosen.root / RECORD
+    lines = record.read_text(encoding="utf-8") if record.is_file() else ""
+    with replacing(record) as part:  # what the registry refuses is not recorded
+        part.write_text(lines + json.dumps(said, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        client.set_registered_model_alias(model, alias, version.version)
+    return f"{now}; before: {_name(said['previous'])}"
+
+
+def _record(
+    chosen: Candidate,
+    model: str,
+    alias: str,
+    version: "ModelVersion",
+    before: "ModelVersion | None",
+    reason: str | None,
+) -> dict[str, Any]:
+    commit, dirty = commit_and_dirty(chosen.root)
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": _person(chosen.root),
+        "reason": reason,
+        "model": model,
+        "alias": alias,
+        "run": str(chosen.key),
+        "version": int(version.version),
+        "student_sha256": sha256_of(chosen.student),
+        "previous": before and {"run": before.tags.get("run"), "version": int(before.version)},
+        "forced": bool(chosen.failed),
+        "failed": [gate.gate for gate in chosen.failed],
+        "gates": [
+            {
+                "gate": gate.gate,
+                "value": gate.value,
+                "limit": gate.limit,
+                "passed": gate.passed,
+                **({"problem": gate.problem} if gate.problem else {}),
+            }
+            for gate in chosen.judged
+        ],
+        "commit": commit,
+        "dirty": dirty,
+    }
+
+
+def _tags(said: Mapping[str, Any]) -> dict[str, str]:
+    tags = {
+        "when": said["when"],
+        "who": said["who"],
+        "reason": said["reason"],
+        "previous": _name(said["previous"]),
+        "commit": said["commit"] and f"{said['commit']}{', with changes' if said['dirty'] else ''}",
+        "forced": f"past {', '.join(said['failed'])}" if said["forced"] else "no",
+    }
+    gates = {
+        f"gate.{gate['gate']}": f"passed: {gate['value']:.6g}, limit {gate['limit']:g}"
+        if gate["passed"]
+        else f"failed: {gate['problem']}"
+        for gate in said["gates"]
+    }
+    return {key: text for key, text in tags.items() if text} | gates
+
+
+def _name(previous: Mapping[str, Any] | None) -> str:
+    return f"{previous['run'] or 'a run'}, version {previous['version']}" if previous else "nobody"
+
+
+def _person(root: Path) -> str:
+    """As git would sign it; else the name that this machine knows."""
+    name, mail = git(root, "config", "user.name"), git(root, "config", "user.email")
+    if name:
+        return f"{name} <{mail}>" if mail else name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
+def _out_of_date(root: Path, key: RunKey, stale: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What the run's files are no longer made of, stage by stage."""
+    from stages.contracts import EVALUATE, EXPORT, FETCH_DATA, FETCH_TEACHER, TRAIN
+    from stages.opening import open_stage
+
+    for stage in (FETCH_DATA, FETCH_TEACHER, TRAIN, EVALUATE, EXPORT):
+        name = item(stage, key)
+        axes = {"method": key.method, "seed": str(key.seed)} if stage.axes else {}
+        if name in stale:
+            yield f"{name}: {', '.join(stale[name])}"
+        elif not as_listed(open_stage(stage, root, **axes)):
+            yield f"{name}: a file is missing, or the code or its parameters have changed"

@@ -1,0 +1,60 @@
+"""An ONNX file that somebody made, as a network: images in [0, 1] in, logits out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from absld.data.card import Card
+from absld.errors import InputError
+from absld.export.parity import Array, Network
+from absld.export.session import open_session
+
+FLOAT32 = "tensor(float)"
+
+
+def open_network(path: Path, card: Card, threads: int) -> Network:
+    """The file as ONNX Runtime computes it on the CPU; its first output are the logits.
+
+    Raises:
+        InputError: there is no such file, it cannot be run, or it does not take the images of `card`.
+
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: correct the path")
+    try:
+        session = open_session(path.read_bytes(), threads)
+    except Exception as error:  # onnxruntime has a dozen kinds, with nothing in common
+        raise InputError(f"{path} is no ONNX file that can be run: {error}") from None
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1:
+        raise InputError(f"{path} has {len(inputs)} inputs, and only images can be given: export it with one")
+    batch = _fits(path, inputs[0], card)
+    names = inputs[0].name, outputs[0].name
+
+    def ask(images: Array) -> Array:
+        z: Array = session.run([names[1]], {names[0]: images})[0]
+        return z
+
+    return ask if batch is None else lambda images: _in_batches(ask, images, batch)
+
+
+def _fits(path: Path, given: Any, card: Card) -> int | None:
+    """The batch size that the file insists on; None: any."""
+    wanted = (card.channels, card.size, card.size)
+    batch, *image = given.shape if len(given.shape) == 4 else (None, *given.shape)
+    pairs = zip(image, wanted, strict=False)
+    fits = len(image) == 3 and all(found == size or not isinstance(found, int) for found, size in pairs)
+    if given.type != FLOAT32 or not fits:
+        raise InputError(
+            f"{path} takes {given.type} {given.shape}, and {card.name} has float32 images (batch, channels, height, "
+            f"width) of {wanted}: choose the data in params.yaml that it was trained for"
+        )
+    return batch if isinstance(batch, int) else None
+
+
+def _in_batches(ask: Network, images: Array, batch: int) -> Array:
+    """In batches of exactly that size: the last one is filled up with its last image."""
+    rows = np.minimum(np.arange(-(-len(images) // batch) * batch), len(images) - 1)
+    found = [ask(images[rows[start : start + batch]]) for start in range(0, len(rows), batch)]
+    return np.concatenate(found)[: len(images)]
