@@ -191,9 +191,20 @@ def test_sigterm_leaves_no_process_and_no_run_marked_running(finished: Project, 
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
-    assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    deadline = time.monotonic() + 20
+    while any(alive(member) for member in family) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [member.pid for member in family if alive(member)]
     assert {run.info.status for run in project.mlflow()} <= {"KILLED", "FINISHED"}
     assert "KILLED" in {run.info.status for run in project.mlflow()}
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; one that has ended and waits to be reaped does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_another_value_is_another_run_and_the_old_one_comes_back_from_the_cache(project: Project) -> None:
