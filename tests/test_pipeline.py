@@ -121,6 +121,7 @@ def test_a_method_that_brings_a_network_survives_a_kill_while_that_is_trained(
         wait_for(cut.folder / ".absld/brought", "checkpoint.pt")
     finally:
         kill_all(process)
+    process.communicate(timeout=30)
     assert not (cut.folder / "runs/frl-s0/train/state.json").exists()
     cut.absld("repro", "train@frl-0")
     assert cut.outs() == whole.outs()
