@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 TWELVE := natural, sat, trades, rslad, adaad, frl, bat, cfa, fair_ard, fair_rslad, absld, absld_adv
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help setup demo demo-all test test-slow check lint format schema lock clean
+.PHONY: help setup demo demo-all test test-slow check bench bench-slow lint format schema lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ test-slow: $(READY)  ## kills, resumes, faults, parity
 	$(TESTS) -n 2 --dist loadscope -m slow
 
 check: lint test  ## all that must hold
+
+bench: $(READY)  ## how fast the engines are, on a quiet machine, in a quarter of an hour; see docs/performance.md
+	$(BIN)/python -m benchmarks.run
+
+bench-slow: $(READY)  ## the other pairs of networks, epochs, AutoAttack, two processes; an hour and more
+	$(BIN)/python -m benchmarks.run --slow
 
 lint: $(READY)  ## format, lint, types, import contracts, parameters, dvc.yaml against stages/contracts.py
 	$(BIN)/ruff format --check .

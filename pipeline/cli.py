@@ -1,18 +1,12 @@
 """The command `absld`."""
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from absld.errors import InputError
-from pipeline import commands_of_models, commands_of_params, commands_of_results
-
-if TYPE_CHECKING:
-    from collections.abc import Container
-
-    from absld.params.root import Params
+from pipeline import commands_of_models, commands_of_params, commands_of_results, commands_of_sweeps
 
 ABOUT = """Distil a robust teacher into a small student that is robust for every class, and prove it.
 
@@ -21,6 +15,7 @@ ABOUT = """Distil a robust teacher into a small student that is robust for every
   absld repro                            from data to ONNX and report
   absld repro --profile cifar10          another configuration
   absld repro --set train.max_epochs=2   one value of params.yaml changed
+  absld sweep --seeds 0-4                five runs of each method, one on each GPU
   absld compare rslad-s0 absld-s0        two students, class by class
   absld figure 3                         a figure of the paper, with your runs
   absld predict student.onnx photo.jpg   its labels
@@ -85,7 +80,7 @@ def repro(
     """
     from pipeline import console, dvc, outcome, profiles
     from pipeline.project import find_root
-    from pipeline.publish import settle
+    from pipeline.publish import mirror, settle
 
     root = find_root()
     params, kept = profiles.configure(root, profile, assignments or [])
@@ -98,7 +93,7 @@ def repro(
     console.seconds(outcome.ran_since(root, before), done=code == dvc.DONE)
     if ended.told is None:
         stale = dvc.changed(root) if stages or code else {}
-        _mirror(root, params, stale)
+        mirror(root, params, stale)
         if code == dvc.DONE:
             console.results(root, params, stale)
     elif ended.killed:
@@ -106,19 +101,6 @@ def repro(
     if code != dvc.DONE:
         console.failed(outcome.failure(root), code)
     raise typer.Exit(code)
-
-
-def _mirror(root: Path, params: "Params", stale: "Container[str]") -> None:
-    """MLflow is a mirror: that it fails is told, but costs nobody a result."""
-    from pipeline import console
-    from pipeline.publish import publish
-
-    try:
-        publish(root, params, stale)
-    except ImportError:
-        console.say("MLflow is not installed: nothing is mirrored")
-    except Exception as error:
-        console.say(f"MLflow fails: {type(error).__name__}: {error}\nNothing is lost; `absld publish` tries again.")
 
 
 @app.command()
@@ -130,6 +112,7 @@ def status() -> None:
     console.changes(dvc.changed(find_root()))
 
 
+app.command()(commands_of_sweeps.sweep)
 app.command()(commands_of_results.compare)
 app.command()(commands_of_results.figure)
 app.command()(commands_of_models.evaluate)

@@ -16,13 +16,26 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE.npz", help="Adversarial examples that the ONNX file meets too.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Below evaluations/; default: as the file is called.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Test images: class folders, or what fetch_data wrote.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=8, max=1024, metavar="N", help="Image files become NxN.")] = None,
+    channels: Annotated[int | None, typer.Option(metavar="1|3", help="Image files become grey or coloured.")] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only fgsm, pgd, cw, aa, apgd_ce, apgd_t, fab_t, square; repeat it."),
+    ] = None,
+    eps: Annotated[str | None, typer.Option(metavar="EPS", help="In the place of evaluate.eps: 4/255.")] = None,
 ) -> None:
-    """Attack a model that was not trained here, on the data and with the attacks of params.yaml.
+    """Attack a model that was not trained here, as params.yaml says or on other images, with other attacks.
 
-    What is found is written to evaluations/NAME/, which `absld compare` takes like a run. Killed, it goes on where it
-    was. Of an ONNX file no gradients are known: white-box attacks are not run, and the numbers say so.
+    What is found is written to evaluations/NAME/, which `absld compare` takes
+    like a run. Killed, it goes on where it was. Of an ONNX file no gradients
+    are known: white-box attacks are not run, and the numbers say so.
 
       absld evaluate --weights theirs.pt --arch resnet18 --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26
+      absld evaluate --weights theirs.pt --arch resnet18 --attack apgd_ce --attack square --eps 4/255
+      absld evaluate --weights runs/absld-s0/train/best.safetensors --data photos --size 32 --name photos
       absld evaluate --onnx theirs.onnx --adversarial runs/absld-s0/evaluation/adversarial.npz
     """
     from pipeline import console
@@ -30,7 +43,9 @@ def evaluate(
     from pipeline.project import find_root
 
     root = find_root()
-    model = evaluation.Model(weights, onnx, arch, mean, std, adversarial, name)
+    model = evaluation.Model(
+        weights, onnx, arch, mean, std, adversarial, name, data, size, channels, tuple(attack or ()), eps
+    )
     code = evaluation.run(root, model)
     if code == 0:
         found = evaluation.read(root, model)
@@ -49,8 +64,9 @@ def predict(
 ) -> None:
     """Label images with an exported student; it needs neither torch nor the project.
 
-    What the classes are, and size, colour and range of its input, the file says itself. Other images are brought to
-    that size: the shorter side is resized, then the centre is cropped.
+    What the classes are, and size, colour and range of its input, the file says
+    itself. Other images are brought to that size: the shorter side is resized,
+    then the centre is cropped.
 
       absld predict runs/absld-s0/export/student.onnx photo.jpg --top 3
       absld predict student.onnx photos/ --json

@@ -51,8 +51,10 @@ def figure(
 ) -> None:
     """Draw a figure of the paper from the runs that there are, over all their seeds.
 
-    2: SAT with soft labels of same and of different smoothness. 3: RSLAD and ABSLD, class by class. 4: the ablation,
-    under every attack. 5: spread of the class risks while training.
+    2: SAT with soft labels of same and of different smoothness
+    3: RSLAD and ABSLD, class by class
+    4: the ablation, under every attack
+    5: spread of the class risks while training
 
       absld figure 3
       absld figure 5 --output spread.png

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absld.errors import InputError
-from absld.records.attacks import STRONGEST, attack_label
+from absld.metrics import tail_of
+from absld.records.attacks import STRONGEST, attack_label, attack_name, strongest
 from absld.records.files import read_json
-from absld.report.summary import tail_of
 from absld.report.wording import MEASURES, images, number, points
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def view(root: Path, runs: Sequence[str], attack: str | None) -> "RenderableType
 
     """
     evaluations = [read_evaluation(root, run) for run in runs]
-    plain = table(evaluations, attack)
+    plain = table(evaluations, attack)  # refuses what cannot stand side by side, also where it is not shown
     if len(runs) != 2:
         return plain
     from rich.console import Group
@@ -38,12 +38,11 @@ def view(root: Path, runs: Sequence[str], attack: str | None) -> "RenderableType
     called = [evaluation["run"] for evaluation in evaluations]
     names = runs if called[0] == called[1] else called
     files = [evaluation_file(root, run) for run in runs]
-    two = [Measured(*of) for of in zip(names, files, evaluations, strict=True)]
-    for run in two:
-        if not run.verdicts.is_file():
-            lacking = f"Not tested image by image: {run.verdicts} is missing; `absld repro` makes it."
-            return Group(plain, Text(lacking))
-    return _image_by_image(two[0], two[1], _attack(evaluations, attack))
+    first, second = (Measured(*of) for of in zip(names, files, evaluations, strict=True))
+    missing = [run.verdicts for run in (first, second) if not run.verdicts.is_file()]
+    if missing:
+        return Group(plain, Text(f"Not tested image by image: {missing[0]} is missing; `absld repro` makes it."))
+    return _image_by_image(first, second, _attack(evaluations, attack))
 
 
 def _image_by_image(first: "Measured", second: "Measured", attack: str) -> "RenderableType":
@@ -111,7 +110,8 @@ def table(evaluations: Sequence[Mapping[str, Any]], attack: str | None) -> "Tabl
     A star marks differences whose 95 % intervals do not meet. `attack` None: the strongest that all have.
 
     Raises:
-        InputError: the runs were measured on other classes, at another eps, or not with this attack.
+        InputError: the runs were measured on other classes, at another eps, not with this attack, or with other parts
+            of AutoAttack.
 
     """
     from rich.box import SIMPLE_HEAD
@@ -122,6 +122,9 @@ def table(evaluations: Sequence[Mapping[str, Any]], attack: str | None) -> "Tabl
     for other in evaluations[1:]:
         if (other["classes"], other["threat_model"]) != (first["classes"], first["threat_model"]):
             raise InputError(f"{first['run']} and {other['run']} differ in classes or eps: they cannot be compared")
+        met = [attack_name(attack, of["attacks"][attack].get("settings", {})) for of in (first, other)]
+        if met[0] != met[1]:
+            raise InputError(f"{first['run']} met {met[0]}, {other['run']} {met[1]}: they cannot be compared")
     outcomes = [evaluation["attacks"][attack] for evaluation in evaluations]
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_caption(first, attack, outcomes), caption_justify="left")
     shown.add_column("class")
@@ -156,7 +159,7 @@ def _within(attack: str, evaluation: Mapping[str, Any]) -> str:
 def _attack(evaluations: Sequence[Mapping[str, Any]], wanted: str | None) -> str:
     common = [key for key in STRONGEST if all(key in evaluation["attacks"] for evaluation in evaluations)]
     if wanted is None:
-        return common[0]
+        return strongest({key: evaluations[0]["attacks"][key] for key in common})
     if wanted not in common:
         raise InputError(f"attack {wanted!r} was not measured for all of these runs: choose from {', '.join(common)}")
     return wanted

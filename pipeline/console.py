@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from absld.gates import Judged
     from pipeline.doctor import Line
+    from pipeline.sweep import Made, Sweep
 
 
 DASH = "–"
@@ -75,6 +76,27 @@ def failed(said: Mapping[str, Any] | None, code: int) -> None:
         typer.echo("Interrupted. `absld repro` goes on where it stopped.", err=True)
     else:
         typer.echo("DVC ended without a result; its own words stand above.", err=True)
+
+
+def failures(failed: Sequence["Made"]) -> None:
+    """Which runs of a sweep failed, why, and where all that they said is."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("Run", "Failed in", "Log", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for made in failed:
+        table.add_row(Text(str(made.key)), Text(made.problem or ""), Text(near(made.log)))
+    show(table)
+    say("The other runs are made. The same command tries these again, from their last checkpoint.")
+
+
+def stopped(sweep: "Sweep") -> None:
+    """A sweep was told to stop."""
+    import typer
+
+    left = len(sweep.waiting) + len(sweep.at_work)
+    typer.echo(f"Interrupted, {left} runs are left. `absld sweep` goes on where it stopped.", err=True)
 
 
 def changes(changed: Mapping[str, Sequence[str]]) -> None:

@@ -92,41 +92,33 @@ def _dvc(root: Path) -> Iterator[Line]:
 
 
 def _mlflow(root: Path) -> Iterator[Line]:
-    """Artifacts are found by absolute paths: a project that was moved has lost them without a word."""
-    import sqlite3
-
     file = database(root)
     if file is None:
         yield Line(True, f"MLflow: {tracking_uri(root)}")
-        return
-    if not file.is_file():
+    elif not file.is_file():
         yield Line(True, f"MLflow: {file} will be made")
-        return
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
-        places = {
-            place
-            for (place,) in connection.execute("select artifact_location from experiments where experiment_id > 0")
-        }
-    moved = [
-        place
-        for place in places
-        if place.startswith("file:") and not place.startswith((file.parent / "mlruns").as_uri())
-    ]
-    if moved:
+    elif elsewhere := _artifacts_elsewhere(file):
         mend = f"delete {file.name} and mlruns/, then `absld publish` makes them anew from the files"
-        yield Line(False, f"MLflow: its files are looked for in {moved[0]}, so the project was moved: {mend}")
+        yield Line(False, f"MLflow: its files are looked for in {elsewhere[0]}, so the project was moved: {mend}")
     else:
         yield Line(True, f"MLflow: {file}")
 
 
+def _artifacts_elsewhere(file: Path) -> list[str]:
+    """MLflow finds artifacts by absolute paths: a project that was moved has lost them without a word."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("select artifact_location from experiments where experiment_id > 0").fetchall()
+    here = (file.parent / "mlruns").as_uri()
+    return [place for (place,) in rows if place.startswith("file:") and not place.startswith(here)]
+
+
 def _disk(root: Path) -> Iterator[Line]:
     free = shutil.disk_usage(root).free
-    text = f"disk: {free / 2**30:.0f} GiB free"
-    yield (
-        Line(True, text)
-        if free > ENOUGH_DISK
-        else Line(False, f"{text}: `dvc gc --workspace` removes what is not in use")
-    )
+    fine, text = free > ENOUGH_DISK, f"disk: {free / 2**30:.0f} GiB free"
+    yield Line(fine, text if fine else f"{text}: `dvc gc --workspace` removes what is not in use")
 
 
 def _untracked(root: Path) -> Iterator[Line]:

@@ -14,7 +14,7 @@ from absld.errors import InputError
 from absld.params.yaml_file import read_yaml
 from pipeline import processes
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_INPUT = 0, 1, 2
 
 
 def repro(
@@ -29,7 +29,15 @@ def repro(
     _check_names(root, stages)
     command = [*_dvc("repro"), *(["--force"] if force else []), *stages]
     seconds = processes.GRACE_SECONDS if grace is None else grace
-    return processes.run(command, cwd=root, env=_environment(), grace=seconds)
+    return processes.run(command, cwd=root, env=environment(), grace=seconds)
+
+
+def of_one_run(names: Sequence[str]) -> list[str]:
+    """The command that makes these stages, one after another, and none of those that they need.
+
+    Several at once do not disturb each other: DVC lets go of its lock while a stage works, and each waits for it.
+    """
+    return [*_dvc("--wait-for-lock"), "repro", "--single-item", *names]
 
 
 def changed(root: Path) -> dict[str, list[str]]:
@@ -39,7 +47,7 @@ def changed(root: Path) -> dict[str, list[str]]:
         InputError: DVC cannot read the project; with its own words.
 
     """
-    answer = subprocess.run([*_dvc("status"), "--json"], cwd=root, env=_environment(), capture_output=True, text=True)
+    answer = subprocess.run([*_dvc("status"), "--json"], cwd=root, env=environment(), capture_output=True, text=True)
     if answer.returncode:
         raise InputError(f"dvc status fails: {answer.stderr.strip()}")
     return {stage: list(_reasons(entries)) for stage, entries in json.loads(answer.stdout).items()}
@@ -94,7 +102,7 @@ def _dvc(command: str) -> list[str]:
     return [sys.executable, "-m", "dvc", command]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Stages are started as `python`: it must be the one that runs now, though its environment is not activated."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}

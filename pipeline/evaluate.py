@@ -1,4 +1,4 @@
-"""`absld evaluate`: a model that was not trained here, on the data and with the attacks of params.yaml."""
+"""`absld evaluate`: a model that was not trained here, on the data and with the attacks of params.yaml or others."""
 
 import os
 import re
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from absld.errors import InputError
+from absld.evaluation.overrides import check_attacks, parse_eps
+from absld.metrics import tail_of
 from absld.params.load import load
 from absld.params.networks import Architecture
 from absld.records.attacks import attack_label
 from absld.records.files import read_json
-from absld.report.summary import tail_of
 from absld.report.wording import MEASURES, images, number
 from pipeline import console, dvc, outcome, processes
 
@@ -40,6 +41,11 @@ class Model:
     std: str | None
     adversarial: Path | None
     name: str | None
+    data: Path | None
+    size: int | None
+    channels: int | None
+    attacks: tuple[str, ...]
+    eps: str | None
 
     @property
     def file(self) -> Path:
@@ -62,10 +68,16 @@ class Model:
     @property
     def options(self) -> list[str]:
         """The same for `python -m stages.evaluate_model`, which runs in the project's root."""
-        paths = {"--weights": self.weights, "--onnx": self.onnx, "--adversarial": self.adversarial}
-        texts = {"--arch": self.architecture, "--mean": self.mean, "--std": self.std, "--name": self.folder}
+        paths = {
+            "--weights": self.weights, "--onnx": self.onnx, "--adversarial": self.adversarial, "--data": self.data,
+        }  # fmt: skip
+        texts = {
+            "--arch": self.architecture, "--mean": self.mean, "--std": self.std, "--name": self.folder,
+            "--size": self.size, "--channels": self.channels, "--eps": self.eps,
+        }  # fmt: skip
         absolute = {option: str(path.resolve()) for option, path in paths.items() if path is not None}
-        return [f"{option}={value}" for option, value in {**absolute, **texts}.items() if value is not None]
+        given = [f"{option}={value}" for option, value in {**absolute, **texts}.items() if value is not None]
+        return given + [f"--attack={attack}" for attack in self.attacks]
 
     def check(self) -> None:
         """Everything that can be found wrong before anything is fetched or attacked.
@@ -83,6 +95,15 @@ class Model:
             raise InputError("--arch, --mean and --std are for --weights: an ONNX file says how it computes itself")
         if self.weights is not None and self.adversarial is not None:
             raise InputError("--adversarial is for --onnx: with --weights the attacks make their own examples")
+        check_attacks(self.attacks, white_box=self.weights is not None)
+        if self.eps is not None:
+            parse_eps(self.eps)
+        if self.data is not None and not self.data.is_dir():
+            raise InputError(f"--data: there is no folder {self.data}: correct the path")
+        if self.channels not in (None, 1, 3):
+            raise InputError(f"--channels {self.channels}: 1 is grey, 3 is colour")
+        if self.data is None and (self.size, self.channels) != (None, None):
+            raise InputError("--size and --channels are for the image files of --data: leave them out")
         known = get_args(Architecture)
         if self.architecture is not None and self.architecture not in known:
             near = get_close_matches(self.architecture, known, n=1)
@@ -91,7 +112,7 @@ class Model:
 
 
 def run(root: Path, model: Model) -> int:
-    """Fetch the data that params.yaml names where they are not up to date, then attack the model.
+    """Attack the model; first the data that params.yaml names are fetched, unless others are given or they are there.
 
     Returns:
         The exit code of the command line.
@@ -102,11 +123,12 @@ def run(root: Path, model: Model) -> int:
     """
     model.check()
     load(root / "params.yaml")
-    outcome.forget_failure(root)
-    code = outcome.exit_code(root, dvc.repro(root, ["fetch_data"]))
-    if code != dvc.DONE:
-        console.failed(outcome.failure(root), code)
-        return code
+    if model.data is None:
+        outcome.forget_failure(root)
+        code = outcome.exit_code(root, dvc.repro(root, ["fetch_data"]))
+        if code != dvc.DONE:
+            console.failed(outcome.failure(root), code)
+            return code
     command = [sys.executable, "-m", "stages.evaluate_model", *model.options]
     ended = processes.run(command, cwd=root, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     if ended.told is not None:

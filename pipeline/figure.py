@@ -28,7 +28,8 @@ def redraw(root: Path, number: int, output: Path | None, *, as_png: bool) -> Dra
     """Draw figure `number` of the paper over all seeds whose runs are finished.
 
     Raises:
-        InputError: a method has no finished run, the runs were not measured alike, or the file has another suffix.
+        InputError: a method has no finished run, another version of absld made one, the runs were not measured alike,
+            or the file has another suffix.
 
     """
     from absld.records.files import replacing

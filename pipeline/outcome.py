@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from absld.records.files import read_json
+from absld.records.layout import RunKey
 from pipeline.dvc import DONE, FAILED, WRONG_INPUT
 from pipeline.processes import Ended
 
@@ -33,6 +34,24 @@ def failure(root: Path) -> dict[str, Any] | None:
     """Which stage failed, and why, in its own words."""
     path = root / FAILURE
     return read_json(path) if path.is_file() else None
+
+
+def why(root: Path, key: RunKey, output: Path, since: float) -> str:
+    """Why a run was not made: a stage's own words, else DVC's.
+
+    Args:
+        root: the project's folder.
+        key: the run.
+        output: what DVC and the stages printed.
+        since: when it began, in seconds; an older log speaks of another time.
+
+    """
+    for path in (root / "logs" / str(key)).glob("*.json"):
+        if path.stat().st_mtime >= since and (log := read_json(path))["exit_code"]:
+            return f"{log['stage']}: {log['message'].splitlines()[0]}" if log["message"] else log["stage"]
+    said = output.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
+    return errors[0] if errors else "DVC ended without a word"
 
 
 def exit_code(root: Path, ended: Ended) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 20.0
 """How long a stage may take to say goodbye: an epoch in a compiled kernel, a checkpoint, MLflow."""
+Child = subprocess.Popen[bytes]
 TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -36,19 +37,31 @@ def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grace: flo
     Signals that we get are passed on to all that it started, SIGHUP as SIGTERM. What has not gone after `grace`
     seconds, or at our second signal, is killed.
     """
-    with _heard() as heard:
-        child = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True)
+    with listening() as heard:
+        child = start(command, cwd=cwd, env=env)
         while child.poll() is None and not heard:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=0.1)
         killed = False
         if heard or (child.returncode is not None and child.returncode < 0):
-            killed = _end(child, heard, grace)
+            killed = end([child], heard, grace)
         return Ended(child.wait(), heard[0] if heard else None, killed)
 
 
+def start(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path | None = None) -> Child:
+    """Start a command in a session of its own. What it prints goes to `output`, else where ours goes."""
+    if output is None:
+        return subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            command, cwd=cwd, env=env, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
 @contextmanager
-def _heard() -> Iterator[list[signal.Signals]]:
+def listening() -> Iterator[list[signal.Signals]]:
     """Signals that arrive meanwhile are noted down and do nothing else."""
     heard: list[signal.Signals] = []
 
@@ -66,14 +79,22 @@ def _heard() -> Iterator[list[signal.Signals]]:
             signal.signal(number, handler)
 
 
-def _end(child: "subprocess.Popen[bytes]", heard: list[signal.Signals], grace: float) -> bool:
-    """End the child and all that it started. Returns whether something had to be killed."""
+def end(children: Sequence[Child], heard: list[signal.Signals], grace: float = GRACE_SECONDS) -> bool:
+    """End the children and all that they started. Returns whether something had to be killed.
+
+    Args:
+        children: started by `start`; some may have ended.
+        heard: what we were sent; a second signal that arrives meanwhile ends the patience.
+        grace: seconds until what is left is killed.
+
+    """
     first = signal.SIGINT if heard[:1] == [signal.SIGINT] else signal.SIGTERM
-    family = _family(child.pid)
+    family = _families(children)
     _send(family, first)
     deadline = time.monotonic() + grace
-    while alive := _alive(family | _family(child.pid)):
-        child.poll()  # a child that is not waited for stays in the list of processes
+    while alive := _alive(family | _families(children)):
+        for child in children:
+            child.poll()  # a child that is not waited for stays in the list of processes
         if time.monotonic() > deadline or len(heard) > 1:
             _send(alive, signal.SIGKILL)
             return True
@@ -81,20 +102,18 @@ def _end(child: "subprocess.Popen[bytes]", heard: list[signal.Signals], grace: f
     return False
 
 
-def _family(leader: int) -> "set[psutil.Process]":
-    """The processes of the child's session, and its descendants in other sessions (torchrun's workers)."""
+def _families(children: Sequence[Child]) -> "set[psutil.Process]":
+    """The processes of the children's sessions, and their descendants in other sessions (torchrun's workers)."""
     import psutil
 
-    try:
-        found = {psutil.Process(leader), *psutil.Process(leader).children(recursive=True)}
-    except psutil.NoSuchProcess:
-        found = set()
+    found, leaders = set(), {child.pid for child in children}
+    for leader in leaders:
+        with suppress(psutil.NoSuchProcess):
+            found |= {psutil.Process(leader), *psutil.Process(leader).children(recursive=True)}
     for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == leader:
+        with suppress(OSError):
+            if os.getsid(process.pid) in leaders:
                 found.add(process)
-        except OSError:
-            continue
     return found
 
 

@@ -9,7 +9,7 @@ from absld.errors import InputError
 from absld.params.load import check, told
 from absld.params.root import Params
 from absld.params.yaml_file import read_yaml
-from absld.records.files import replacing, write_text
+from absld.records.files import replacing
 from absld.watch.git import git
 from pipeline.preflight import preflight
 from pipeline.settings import edited
@@ -51,7 +51,7 @@ def use(root: Path, name: str, *, force: bool = False) -> Path | None:
 
     """
     text, path = text_of(name), root / "params.yaml"
-    if not force and text != path.read_text(encoding="utf-8") and not is_kept_elsewhere(root):
+    if not force and text.encode() != path.read_bytes() and not is_kept_elsewhere(root):
         raise InputError(
             "params.yaml has been changed and is not committed: commit it, or keep a copy with "
             f"`absld profile use {name} --force`"
@@ -74,9 +74,11 @@ def configure(
 
     """
     path = root / "params.yaml"
-    old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    new = edited(old if profile is None else text_of(profile), assignments)
-    if new == old:
+    if profile is None:
+        read_yaml(path)  # refuses what is no YAML
+    old = path.read_bytes() if path.is_file() else b""
+    new = edited(old.decode() if profile is None else text_of(profile), assignments)
+    if new.encode() == old:
         return _checked(root, path, to_run), None
     with replacing(path) as part:
         part.write_text(new, encoding="utf-8", newline="\n")
@@ -97,18 +99,19 @@ def _checked(root: Path, file: Path, to_run: bool) -> Params:
 def is_kept_elsewhere(root: Path) -> bool:
     """Whether params.yaml can be had again: it is committed as it is, or equal to a profile."""
     path = root / "params.yaml"
-    if path.read_text(encoding="utf-8") in map(text_of, names()):
+    if path.read_bytes() in [text_of(name).encode() for name in names()]:
         return True
     committed = git(root, "rev-parse", "--verify", "--quiet", "HEAD:./params.yaml")
     return committed is not None and committed == git(root, "hash-object", "params.yaml")
 
 
-def _keep(path: Path, text: str) -> Path:
+def _keep(path: Path, content: bytes) -> Path:
     taken = [
         int(name)
         for copy in path.parent.glob("params.yaml.kept-*")
         if (name := copy.name.rpartition("-")[2]).isdecimal()
     ]
     copy = path.with_name(f"params.yaml.kept-{max(taken, default=0) + 1}")
-    write_text(copy, text)
+    with replacing(copy) as part:
+        part.write_bytes(content)
     return copy

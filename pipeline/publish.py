@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absld.params.root import Params
-from absld.records.files import read_json
+from absld.records.files import read_json, write_json
 from absld.records.layout import RunKey
 from absld.watch.identity import Identity, identity
 from absld.watch.replay import Files, Report, replay
@@ -16,6 +16,10 @@ from absld.watch.store import database, open_store
 if TYPE_CHECKING:
     from stages.contracts import Stage
     from stages.opening import Opened
+
+PUBLISHED = ".absld/published.json"
+"""What lay in the project when MLflow was told of all of it."""
+TOLD_OF = ("code", "data/dataset", "models/teacher", "runs", "reports", "logs")
 
 
 def publish(root: Path, params: Params, stale: Container[str]) -> list[str]:
@@ -45,6 +49,36 @@ def publish(root: Path, params: Params, stale: Container[str]) -> list[str]:
     if runs:
         replay(root, runs, None if REPORT.name in stale else _report(root, {who.run for who, _ in runs}))
     return left_out
+
+
+def mirror(root: Path, params: Params, stale: Container[str]) -> None:
+    """Publish, unless nothing has changed since; that MLflow fails is told, but costs nobody a result."""
+    from pipeline import console
+
+    known, now = root / PUBLISHED, _as_it_is(root)
+    if not stale and now is not None and known.is_file() and read_json(known) == now:
+        return  # to load MLflow takes longer than all else of a reproduction that has nothing to do
+    known.unlink(missing_ok=True)
+    try:
+        publish(root, params, stale)
+    except ImportError:
+        console.say("MLflow is not installed: nothing is mirrored")
+    except Exception as error:
+        console.say(f"MLflow fails: {type(error).__name__}: {error}\nNothing is lost; `absld publish` tries again.")
+    else:
+        if not stale and (now := _as_it_is(root)) is not None:
+            write_json(known, now)
+
+
+def _as_it_is(root: Path) -> dict[str, list[int]] | None:
+    """Inode and, but for the database, time and size of what MLflow is told; None where the records lie on a server."""
+    file = database(root)
+    if file is None or not file.is_file():
+        return None
+    files = [root / "params.yaml", *(path for name in TOLD_OF for path in sorted((root / name).rglob("*")))]
+    found = {path: path.stat() for path in files if path.is_file()}
+    state = {str(path): [at.st_ino, at.st_mtime_ns, at.st_size] for path, at in found.items()}
+    return {str(file): [file.stat().st_ino], **state}
 
 
 def publish_run(root: Path, key: RunKey) -> Identity:
@@ -95,10 +129,12 @@ def _files(root: Path, key: RunKey, stale: Container[str]) -> Files:
         name: up_to_date(EXPORT, EXPORT.writes[name]) if evaluation is not None else None
         for name in ("student", "card", "card_text")
     }
+    smaller = root / EXPORT.writes["variants"].format(method=key.method, seed=key.seed)
     return Files(
         history=root / TRAIN.writes["history"].format(method=key.method, seed=key.seed),
         log=root / "logs" / str(key) / f"{TRAIN.name}.json",
         evaluation=evaluation,
+        variants=smaller if exported["card"] is not None and smaller.is_dir() else None,
         **exported,
     )
 

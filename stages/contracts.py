@@ -49,7 +49,20 @@ CODE_OF_STAGES = Stage(
     "code_of_stages",
     reads={"source": "src", "stages": "stages"},
     writes={name: f"code/{name}.sha256" for name in ("fetch_data", "fetch_teacher", "evaluate", "export", "report")},
-    params=("data", "teacher", "train.device", "evaluate", "export.opset", "export.variants", "runs", "report"),
+    params=(
+        "data",
+        "teacher",
+        "train.device",
+        "train.engine",
+        "train.precision",
+        "train.processes",
+        "evaluate",
+        "export.opset",
+        "export.square",
+        "export.variants",
+        "runs",
+        "report",
+    ),
 )
 FETCH_DATA = Stage(
     "fetch_data",
@@ -61,7 +74,7 @@ FETCH_TEACHER = Stage(
     "fetch_teacher",
     reads={"code": "code/fetch_teacher.sha256", **DATA, **CARD},
     writes=TEACHER,
-    params=("teacher", "train.device"),
+    params=("teacher", "train.device", "train.engine", "train.precision", "train.processes"),
 )
 TRAIN = Stage(
     "train",
@@ -101,6 +114,7 @@ EXPORT = Stage(
     "export",
     reads={
         "code": "code/export.sha256",
+        **_of("validation"),
         **_of("test"),
         **CARD,
         "teacher_card": TEACHER["teacher_card"],
@@ -115,7 +129,7 @@ EXPORT = Stage(
         "card_text": f"{RUN}/export/card.md",
         "variants": f"{RUN}/export/variants",
     },
-    params=("export.opset", "export.variants"),
+    params=("export.opset", "export.square", "export.variants"),
     axes=("method", "seed"),
     matrix=OVER_RUNS,
 )

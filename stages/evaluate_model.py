@@ -1,31 +1,34 @@
 """Attack a model that was not trained here: `python -m stages.evaluate_model --weights FILE --arch NAME`.
 
 Not a stage of the pipeline: DVC knows nothing of what it writes to evaluations/NAME/. The data and the attacks are
-those of params.yaml. `absld evaluate` starts it.
+those of params.yaml, unless others are named. `absld evaluate` starts it.
 """
 
 import argparse
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from absld.data.card import Card
-from absld.data.dataset import Split, read_card, read_split
+from absld.data.dataset import read_card
+from absld.data.given import Given, look_at
 from absld.errors import InputError
 from absld.evaluation.arrays import write_npz
 from absld.evaluation.black_box import evaluate_black_box
 from absld.evaluation.evaluate import Evaluation, evaluate
 from absld.evaluation.examples import Examples
+from absld.evaluation.overrides import check_attacks, overridden, parse_eps
 from absld.evaluation.refusals import EvaluationRefusedError
 from absld.evaluation.workers import worthwhile
+from absld.export import foreign
 from absld.export.attacked import Asked
-from absld.export.foreign import open_network
 from absld.heap import keep_freed_memory
-from absld.networks.given import Normalisation, read_given
+from absld.networks.given import class_names, parse_normalisation, read_given
 from absld.records.files import digest, read_json, sha256_of, write_json
 from absld.records.numbers import number_text
 from absld.training.device import limit_threads, pick
@@ -54,43 +57,72 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mean", help="normalisation inside the network, by channel: 0.49,0.48,0.45")
     parser.add_argument("--std", help="the same")
     parser.add_argument("--adversarial", type=Path, help="adversarial examples for the ONNX file, an .npz")
+    parser.add_argument("--data", type=Path, help="test images: class folders, or what fetch_data wrote")
+    parser.add_argument("--size", type=int, help="height and width that image files are brought to")
+    parser.add_argument("--channels", type=int, choices=(1, 3), help="the same: grey or colour")
+    parser.add_argument("--attack", action="append", default=[], help="only this one; may be given again")
+    parser.add_argument("--eps", help="radius in the place of evaluate.eps: 4/255")
     return parser.parse_args(given)
 
 
 def work(asked: argparse.Namespace, root: Path) -> None:
     """Evaluate, and write the three files of an evaluation."""
-    stage = open_stage(MODEL, root, name=asked.name)
-    for path in stage.reads.values():
-        if not path.is_file():
-            raise InputError(f"{path.relative_to(root)} is missing: `absld repro fetch_data` makes it")
-    keep_freed_memory()
-    card = read_card(stage.reads["card"])
-    limit_threads(card.size)
     file: Path = asked.weights or asked.onnx
     if not file.is_file():
         raise InputError(f"there is no file {file}: correct the path")
+    stage = _opened(asked, root)
+    data = _data(stage, asked).ordered(class_names(file) if asked.weights else foreign.class_names(file))
+    keep_freed_memory()
+    limit_threads(data.card.size)
     weights_sha256 = sha256_of(file)
-    _is_ours(stage, weights_sha256)
+    about = {
+        "data": asked.data and {"folder": asked.data.resolve().name, "sha256": data.sha256},
+        "overrides": {"attacks": asked.attack or None, "eps": asked.eps and stage.params.evaluate.eps},
+    }
+    _is_ours(stage, weights_sha256, about)
     options = {"arch": asked.arch, "mean": asked.mean, "std": asked.std}
+    images = [data.sha256, data.card.classes, data.card.size, data.card.channels]
     examples_sha256 = sha256_of(asked.adversarial) if asked.adversarial and asked.adversarial.is_file() else None
-    fingerprint = digest([stage.fingerprint, stage.code, weights_sha256, options, examples_sha256])
+    fingerprint = digest([stage.fingerprint, stage.code, weights_sha256, options, images, examples_sha256])
     scratch = root / ".absld/scratch" / f"evaluate_model-{asked.name}-{fingerprint[:16]}"
-    split = read_split(stage.reads["test_x"], stage.reads["test_y"])
     with Progress(asked.name) as progress:
         attack = _white_box if asked.weights else _black_box
-        found, about = attack(stage, asked, split, card, scratch, progress)
-    _write(stage, found, card, len(split), {"file": file.name, **about}, weights_sha256)
+        found, model = attack(stage, asked, data, scratch, progress)
+    split, files = data.split(scratch / "data")
+    provenance = {"weights_sha256": weights_sha256, "data_sha256": digest([sha256_of(path) for path in files])}
+    _write(stage, found, data.card, len(split), {"model": {"file": file.name, **model}, **about}, provenance)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _opened(asked: argparse.Namespace, root: Path) -> Opened:
+    """The stage with the attacks that are asked for, and without the images of params.yaml where others are named."""
+    check_attacks(asked.attack, white_box=asked.weights is not None)
+    stage = open_stage(MODEL, root, name=asked.name)
+    settings = overridden(stage.params.evaluate, asked.attack, parse_eps(asked.eps) if asked.eps else None)
+    params = stage.params.model_copy(update={"evaluate": settings})
+    return replace(stage, params=params, reads={} if asked.data else stage.reads)
+
+
+def _data(stage: Opened, asked: argparse.Namespace) -> Given:
+    if asked.data is not None:
+        return look_at(asked.data, asked.size, asked.channels)
+    if asked.size is not None or asked.channels is not None:
+        raise InputError("--size and --channels are for the image files of --data: name a folder, or leave them out")
+    for path in stage.reads.values():
+        if not path.is_file():
+            raise InputError(f"{path.relative_to(stage.root)} is missing: `absld repro fetch_data` makes it")
+    return Given(stage.reads["card"].parent, read_card(stage.reads["card"]), None)
+
+
 def _white_box(
-    stage: Opened, asked: argparse.Namespace, split: Split, card: Card, scratch: Path, progress: Progress
+    stage: Opened, asked: argparse.Namespace, data: Given, scratch: Path, progress: Progress
 ) -> tuple[Evaluation, dict[str, Any]]:
-    device = pick(stage.params.train.device)
+    device, card = pick(stage.params.train.device), data.card
     network = read_given(
-        asked.weights, asked.arch, _normalisation(asked.mean, asked.std),
+        asked.weights, asked.arch, parse_normalisation(asked.mean, asked.std),
         classes=len(card.classes), channels=card.channels, size=card.size,
     ).to(device)  # fmt: skip
+    split, _ = data.split(scratch / "data")
     found = evaluate(
         network, None, split, card.classes, stage.params.evaluate,
         scratch=scratch, processes=worthwhile(device), on_progress=progress,
@@ -102,13 +134,14 @@ def _white_box(
 
 
 def _black_box(
-    stage: Opened, asked: argparse.Namespace, split: Split, card: Card, scratch: Path, progress: Progress
+    stage: Opened, asked: argparse.Namespace, data: Given, scratch: Path, progress: Progress
 ) -> tuple[Evaluation, dict[str, Any]]:
-    settings, examples, about = stage.params.evaluate, None, None
+    settings, card, examples, about = stage.params.evaluate, data.card, None, None
+    network = Asked(foreign.open_network(asked.onnx, card, torch.get_num_threads()))
+    split, _ = data.split(scratch / "data")
     if asked.adversarial is not None:
         examples = Examples.read(asked.adversarial, split, settings.eps)
         about = {"examples": asked.adversarial.name, "examples_sha256": sha256_of(asked.adversarial)}
-    network = Asked(open_network(asked.onnx, card, torch.get_num_threads()))
     found = evaluate_black_box(
         network, split, card.classes, settings, examples, examples_about=about, scratch=scratch, on_progress=progress,
         on_classes=lambda attack, table: progress.classes(attack, card.classes, table),
@@ -116,37 +149,30 @@ def _black_box(
     return found, {"architecture": None, "normalisation": None, "white_box": False}
 
 
-def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
-    if mean is None and std is None:
-        return None
-    if mean is None or std is None:
-        raise InputError(
-            "--mean and --std belong together: give both, or none where the network takes pixels in [0, 1]"
-        )
-    try:
-        means, stds = (tuple(float(value) for value in text.split(",")) for text in (mean, std))
-    except ValueError:
-        raise InputError(f"--mean {mean} --std {std}: write a number for each channel, like 0.49,0.48,0.45") from None
-    if not all(value > 0 for value in stds):
-        raise InputError(f"--std {std}: a standard deviation is above 0")
-    return means, stds
-
-
-def _is_ours(stage: Opened, weights_sha256: str) -> None:
-    """A folder belongs to one model: another of the same name would put its numbers in the place of the first's."""
+def _is_ours(stage: Opened, weights_sha256: str, about: dict[str, Any]) -> None:
+    """A folder belongs to one model on one set of images: another's numbers would take the place of the first's."""
     path = stage.writes["evaluation"]
-    if path.is_file() and read_json(path)["provenance"]["weights_sha256"] != weights_sha256:
-        folder = path.parent.relative_to(stage.root)
-        raise InputError(f"{folder} is the evaluation of another file: give --name another name, or delete the folder")
+    if not path.is_file():
+        return
+    known, mend = read_json(path), "give --name another name, or delete the folder"
+    folder = path.parent.relative_to(stage.root)
+    if known["provenance"]["weights_sha256"] != weights_sha256:
+        raise InputError(f"{folder} is the evaluation of another file: {mend}")
+    nothing = {"data": None, "overrides": {"attacks": None, "eps": None}}
+    for name, options in (("data", "--data"), ("overrides", "--attack or --eps")):
+        if known.get(name, nothing[name]) != about[name]:
+            raise InputError(f"{folder} is an evaluation with other {options}: {mend}")
 
 
-def _write(stage: Opened, found: Evaluation, card: Card, n: int, model: dict[str, Any], weights_sha256: str) -> None:
+def _write(
+    stage: Opened, found: Evaluation, card: Card, n: int, about: dict[str, Any], provenance: dict[str, str]
+) -> None:
     eps = stage.params.evaluate.eps
     write_npz(stage.writes["verdicts"], found.verdicts)
     write_npz(stage.writes["adversarial"], found.adversarial)
     evaluation = {
         "run": stage.axes["name"],
-        "model": model,
+        **about,
         "dataset": card.name,
         "n": n,
         "classes": card.classes,
@@ -155,12 +181,7 @@ def _write(stage: Opened, found: Evaluation, card: Card, n: int, model: dict[str
         "last": found.last,
         "curves": found.curves,
         "checks": found.checks,
-        "provenance": {
-            "weights_sha256": weights_sha256,
-            "data_sha256": digest([sha256_of(stage.reads[name]) for name in ("test_x", "test_y")]),
-            "params_sha256": stage.params_sha256,
-            "code_sha256": stage.code_sha256,
-        },
+        "provenance": {**provenance, "params_sha256": stage.params_sha256, "code_sha256": stage.code_sha256},
     }
     write_json(stage.writes["evaluation"], evaluation)
 

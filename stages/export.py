@@ -2,7 +2,7 @@
 
 from absld.data.dataset import read_card, read_split
 from absld.evaluation.arrays import read_npz
-from absld.export.artefact import export
+from absld.export.artefact import Material, export
 from absld.export.card import Sources
 from absld.networks.weights import load
 from absld.records.files import read_json, sha256_of
@@ -12,6 +12,8 @@ from stages.opening import Opened, main
 
 def work(stage: Opened) -> None:
     """On the CPU, whatever the student was trained on: that is where it is compared with the file."""
+    from absld.watch.progress import Progress
+
     reads = stage.reads
     student = load(reads["best"])
     sources = Sources(
@@ -27,8 +29,10 @@ def work(stage: Opened) -> None:
         params_sha256=stage.params_sha256,
         code_sha256=stage.code_sha256,
     )
-    test = read_split(reads["test_x"], reads["test_y"])
-    export(student, sources, test, read_npz(reads["adversarial"]), stage.params.export.variants, stage.writes)
+    test, validation = (read_split(reads[f"{split}_x"], reads[f"{split}_y"]) for split in ("test", "validation"))
+    material = Material(test, validation, read_npz(reads["adversarial"]))
+    with Progress(str(stage.run)) as progress:
+        export(student, sources, material, stage.params.export, stage.writes, progress)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Fetch or train the robust teacher, and measure it before it teaches: `python -m stages.fetch_teacher`."""
 
+from absld import distributed
 from absld.data.dataset import Card, read_card, read_split
+from absld.engine.choose import Speed
 from absld.networks.weights import save
 from absld.params.agreement import chosen_method
 from absld.params.recipe import AdversarialMethod
@@ -15,6 +17,7 @@ from absld.training.session import train_network
 from absld.training.task import own_augmentation, own_normalisation, read_task, spec_for
 from stages.contracts import FETCH_TEACHER
 from stages.opening import Opened, main
+from stages.together import together
 
 
 def work(stage: Opened) -> None:
@@ -25,6 +28,8 @@ def work(stage: Opened) -> None:
         model, origin = trained(stage, teacher, card)
     else:
         model, origin = obtain(teacher, card, stage.root, stage.root / ".absld" / "downloads")
+    if distributed.rank() > 0:
+        return
     device = pick(stage.params.train.device)
     split = read_split(stage.reads["test_x"], stage.reads["test_y"])
     accuracy = measure_teacher(model.to(device), split, card, teacher.eps)
@@ -54,13 +59,16 @@ def trained(stage: Opened, teacher: TeacherTrained, card: Card) -> Obtained:
     with Progress("teacher", block.epochs) as progress:
 
         def show(run: Run) -> None:
-            progress.epoch(run.epoch, run.values)
+            if distributed.rank() == 0:
+                progress.epoch(run.epoch, run.values)
 
-        run = train_network(spec, name, block, task, Checkpoint(stage.scratch), show, epochs=block.epochs)
+        speed = Speed(stage.params.train.engine, stage.params.train.precision)
+        run = train_network(spec, name, block, task, Checkpoint(stage.scratch), show, epochs=block.epochs, speed=speed)
+    stage.notes.update(run.report)
     run.take(run.best_weights)
     source = f"trained here: {name}, {block.epochs} epochs, seed {teacher.seed}; epoch {run.best_epoch} is the best"
     return Obtained(run.student.eval(), Origin(source, None, "trained here", card.licence))
 
 
 if __name__ == "__main__":
-    main(FETCH_TEACHER, work)
+    main(FETCH_TEACHER, together(work, when=lambda stage: isinstance(stage.params.teacher, TeacherTrained)))

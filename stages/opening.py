@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,12 @@ from stages.closure import closure
 from stages.contracts import Stage
 
 FAILURE = Path(".absld/failure.json")
+STARTED_BY_STAGE = "ABSLD_STARTED_BY_STAGE"
+"""Set for processes that a stage has started for its own work (stages.together): it says how they ended."""
+
+
+class StageFailedError(Exception):
+    """The stage has failed, and its message is all there is to say: no traceback of ours would help."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Opened:
     """Holds the declared sections only: another one is an AttributeError."""
     reads: Mapping[str, Path]
     writes: Mapping[str, Path]
+    notes: dict[str, float | str] = field(default_factory=dict)
+    """What the stage wants its log to say besides."""
 
     @property
     def run(self) -> RunKey:
@@ -136,10 +144,10 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
         _code_is_as_listed(opened)
         work(opened)
         code = 0
-        if opened.scratch.exists():
+        if opened.scratch.exists() and _speaks():
             shutil.rmtree(opened.scratch)
-    except InputError as error:
-        code, message = 2, str(error)
+    except (InputError, StageFailedError) as error:
+        code, message = 2 if isinstance(error, InputError) else 1, str(error)
         print(f"{stage.name}: {message}", file=sys.stderr)
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
@@ -149,10 +157,16 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
         message = f"{type(error).__name__}: {error}"
         raise
     finally:
-        log = _log(stage, opened, started, time.perf_counter() - clock, code)
-        if code:
-            write_json(FAILURE, {"stage": stage.name, "key": log["key"], "code": code, "message": message})
+        if _speaks():
+            log = _log(stage, opened, started, time.perf_counter() - clock, code, message)
+            if code:
+                write_json(FAILURE, {"stage": stage.name, "key": log["key"], "code": code, "message": message})
     sys.exit(code)
+
+
+def _speaks() -> bool:
+    """Whether this process says how the stage ended: of several that `torchrun` has started the first one does."""
+    return STARTED_BY_STAGE not in os.environ and os.environ.get("RANK", "0") == "0"
 
 
 def declared(stage: Stage, axes: Mapping[str, str]) -> list[str]:
@@ -227,7 +241,9 @@ def _code_is_as_listed(opened: Opened) -> None:
         raise InputError("the code or the parameters have changed since this reproduction began: start it again")
 
 
-def _log(stage: Stage, opened: Opened | None, started: datetime, seconds: float, code: int) -> dict[str, Any]:
+def _log(
+    stage: Stage, opened: Opened | None, started: datetime, seconds: float, code: int, message: str
+) -> dict[str, Any]:
     """Write down how it went; `opened` is None where the parameters were wrong."""
     torch = sys.modules.get("torch")
     cuda = torch is not None and torch.cuda.is_available()
@@ -236,6 +252,7 @@ def _log(stage: Stage, opened: Opened | None, started: datetime, seconds: float,
         "stage": stage.name,
         "key": opened.key if opened else "pipeline",
         "exit_code": code,
+        "message": message,
         "fingerprint": opened.fingerprint if opened and code == 0 else None,
         "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(seconds, 2),
@@ -246,6 +263,7 @@ def _log(stage: Stage, opened: Opened | None, started: datetime, seconds: float,
         "cpus": os.cpu_count(),
         "python": sys.version.split()[0],
         "torch": torch.__version__ if torch is not None else None,
+        **(opened.notes if opened else {}),
     }
     write_json(Path("logs") / log["key"] / f"{stage.name}.json", log)
     return log

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from absld import distributed
 from absld.data.dataset import read_card
-from absld.networks.frozen import frozen_view
+from absld.engine.choose import Speed
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec
 from absld.params.agreement import brought
 from absld.params.base import Section
+from absld.params.train import Train
 from absld.records.files import digest, sha256_of, write_json
 from absld.records.history import write_history
 from absld.training.brought import bring
@@ -19,6 +21,7 @@ from absld.training.session import train_network
 from absld.training.task import Task, own_augmentation, own_normalisation, read_task, spec_for
 from stages.contracts import CARD, DATA, TRAIN
 from stages.opening import Opened, code_of, main
+from stages.together import together
 
 
 def work(stage: Opened) -> None:
@@ -37,13 +40,31 @@ def work(stage: Opened) -> None:
         seed=seed,
     )
     spec = spec_for(student.architecture, own_normalisation(block, student.normalisation), card)
-    teacher = frozen_view(load(stage.reads["teacher"], task.device)) if "teacher" in block.needs else None
+    teacher = load(stage.reads["teacher"], task.device) if "teacher" in block.needs else None
+    speed = speed_of(train)
     networks = {key: obtained(stage, key, section, spec, task) for key, section in brought(block).items()}
     epochs = min(block.epochs, train.max_epochs or block.epochs)
     with watched(stage, epochs) as show:
         checkpoint = Checkpoint(stage.scratch)
-        run = train_network(spec, name, block, task, checkpoint, show, epochs=epochs, teacher=teacher, brought=networks)
-    write(stage, run, task.classes)
+        run = train_network(
+            spec, name, block, task, checkpoint, show, epochs=epochs, speed=speed, teacher=teacher, brought=networks
+        )
+    if distributed.rank() == 0:
+        tell(stage, run)
+        write(stage, run, task.classes)
+
+
+def tell(stage: Opened, run: Run) -> None:
+    """Say how the run was executed, here and in the stage's log."""
+    from absld.watch.progress import engine_line
+
+    stage.notes.update(run.report)
+    print(f"{stage.run}  {engine_line(run.report)}")
+
+
+def speed_of(train: Train) -> Speed:
+    """How params.yaml wants runs to be executed."""
+    return Speed(train.engine, train.precision, train.teacher_memory)
 
 
 def obtained(stage: Opened, key: str, section: Section, spec: Spec, task: Task) -> Classifier:
@@ -55,21 +76,28 @@ def obtained(stage: Opened, key: str, section: Section, spec: Spec, task: Task) 
 
     @contextmanager
     def watch(name: str, epochs: int) -> Iterator[Callable[[Run], None]]:
+        if distributed.rank() > 0:
+            yield lambda run: None
+            return
         from absld.watch.progress import Progress
 
         with Progress(f"{stage.run} {key.replace('_', ' ')} ({name})", epochs) as progress:
             yield lambda run: progress.epoch(run.epoch, run.values)
 
-    return bring(section, spec, task, root=stage.root, folder=folder, epochs=stage.params.train.max_epochs, watch=watch)
+    train = stage.params.train
+    return bring(
+        section, spec, task,
+        root=stage.root, folder=folder, epochs=train.max_epochs, watch=watch, speed=speed_of(train),
+    )  # fmt: skip
 
 
 def write(stage: Opened, run: Run, classes: tuple[str, ...]) -> None:
     """All outs, from the run alone: what was on disk before a kill does not matter."""
     name, seed = stage.run
     run.take(run.weights)
-    save(stage.writes["last"], run.student, epoch=run.epoch)
+    save(stage.writes["last"], run.student, epoch=run.epoch, classes=classes)
     run.take(run.best_weights)
-    save(stage.writes["best"], run.student, epoch=run.best_epoch)
+    save(stage.writes["best"], run.student, epoch=run.best_epoch, classes=classes)
     write_history(stage.writes["history"], run.rows)
     best = {row.quantity: row.value for row in run.rows if row.epoch == run.best_epoch and not row.class_name}
     state = {
@@ -92,6 +120,9 @@ def write(stage: Opened, run: Run, classes: tuple[str, ...]) -> None:
 @contextmanager
 def watched(stage: Opened, epochs: int) -> Iterator[Callable[[Run], None]]:
     """Show every epoch on the terminal and, where MLflow is at hand, in its run."""
+    if distributed.rank() > 0:
+        yield lambda run: None
+        return
     from absld.watch.mlflow_mirror import identity, training
     from absld.watch.progress import Progress
 
@@ -105,4 +136,4 @@ def watched(stage: Opened, epochs: int) -> Iterator[Callable[[Run], None]]:
 
 
 if __name__ == "__main__":
-    main(TRAIN, work)
+    main(TRAIN, together(work))

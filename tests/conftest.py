@@ -1,7 +1,8 @@
 """What many tests stand on."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,17 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root() -> Path:
     """The project's root."""
     return ROOT
+
+
+@pytest.fixture
+def absld(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs the command line in this process, with these arguments; returns its exit code."""
+    from pipeline import cli
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["absld", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    return run

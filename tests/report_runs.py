@@ -37,6 +37,8 @@ CHECKS = {
     "logit_scale": "PGD on logits of unit deviation lowers the average from 0.7600 to 0.7590",
 }
 """What the evaluation looks at in itself, and what it says of a sound network."""
+TRAIN = {"validation": {"eps": 0.1, "step": 0.025, "steps": 7, "start": "uniform"}}
+"""The part of train/state.json that all methods share."""
 EPS = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2)
 STEPS = (1, 2, 5, 10, 20, 50)
 STATES = {
@@ -110,9 +112,25 @@ def curves(suffers: float, n: int) -> dict[str, list[dict[str, Any]]]:
         return {"average": average, "worst": max(0.0, average - 2.2 * suffers * loss), "n": n}
 
     return {
-        "eps": [{"value": eps, "text": f"{eps:g}", **point((eps / 0.2) ** 1.4)} for eps in EPS],
-        "steps": [{"value": steps, **point(0.38 * (1 - 0.5 / steps))} for steps in STEPS],
+        "eps": [
+            {"value": eps, "text": f"{eps:g}", **point((eps / 0.2) ** 1.4), "settings": walk(eps=eps, step=eps / 4)}
+            for eps in EPS
+        ],
+        "steps": [
+            {"value": steps, **point(0.38 * (1 - 0.5 / steps)), "settings": walk(steps=steps)} for steps in STEPS
+        ],
     }
+
+
+def walk(**changed: float) -> dict[str, Any]:
+    """PGD as evaluation.json describes it."""
+    return {"eps": 0.1, "step": 0.025, "steps": 20, "start": "uniform", **changed}
+
+
+def counted(classes: Sequence[str], total: int) -> dict[str, Any]:
+    """How many images there are of each class: three times as many to train on as to test."""
+    counts = {"train": 3 * total, "validation": total, "test": total}
+    return {"counts": {split: dict.fromkeys(classes, n) for split, n in counts.items()}}
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> list[float]:
@@ -146,8 +164,9 @@ def run_of(method: str, seed: int, correct: Sequence[int], classes: Sequence[str
         "student": {"architecture": "resnet18", "parameters": 7},
         "file": {"name": "student.onnx", "bytes": 9, "sha256": "ab" * 32},
         "parity": {"images": 1, "labels_tolerated": 0, "max_difference": 0.0},
+        "data": counted(classes, total),
     }
-    state = {"best_epoch": 2, "epochs": 3, "select_on": "validation", "state": {}}
+    state = {"best_epoch": 2, "epochs": 3, "select_on": "validation", "state": {}, "settings": {}, "train": TRAIN}
     return Run(RunKey(method, seed), [], state, evaluation, card)
 
 
@@ -192,11 +211,13 @@ def write_run(root: Path, key: RunKey, classes: Sequence[str] = DIGITS, epochs: 
     if key.method == "iad":
         last["introspection"] = 0.1
     attack = {"eps": 0.1, "step": 0.025, "steps": 10, "start": "gaussian"}
-    write_json(files.state, {**state, "state": last, "settings": {"epochs": epochs, "attack": attack}})
+    settings = {"epochs": epochs} if key.method == "natural" else {"epochs": epochs, "attack": attack}
+    write_json(files.state, {**state, "state": last, "settings": settings, "train": TRAIN})
     onnx = {"name": "student.onnx", "bytes": 1_234_567, "sha256": f"{key.seed:064x}"}
     parity = {"images": 2000, "labels_tolerated": 0, "max_difference": 2.5e-6, "sets": {}}
     student = {"architecture": "tiny_resnet16", "parameters": 77_850}
-    write_json(files.card, {"run": str(key), "file": onnx, "student": student, "parity": parity})
+    about = {"run": str(key), "file": onnx, "student": student, "parity": parity, "data": counted(classes, total)}
+    write_json(files.card, about)
     write_history(files.history, rows)
     return files
 

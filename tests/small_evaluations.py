@@ -1,6 +1,6 @@
 """A network, images and settings so small that a whole evaluation takes a moment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from absld.attacks.linf_walk import LinfWalk
 from absld.data.dataset import Split, to_images
 from absld.evaluation.evaluate import Evaluation
 from absld.params.evaluate import Evaluate
+from absld.records.attacks import AUTOATTACK
 
 STANDARD = autoattack.standard
 CLASSES = ["round", "square", "star", "cross"]
@@ -67,15 +68,22 @@ def trained(*, steps: int = 0) -> Net:
 
 
 def settings(
-    *, eps: float = EPS, aa: bool = False, chunk: int = 10, keep: int = 6, curves: Any = None, **n: int
+    *,
+    eps: float = EPS,
+    aa: bool | Sequence[str] = False,
+    chunk: int = 10,
+    keep: int = 6,
+    curves: Any = None,
+    **n: int,
 ) -> Evaluate:
-    """`n` caps an attack, by its key."""
+    """`n` caps an attack, by its key; `aa` may be some of AutoAttack's parts."""
+    parts = list(AUTOATTACK if aa is True else aa or ())
     walk = {"steps": 5, "step": 0.03, "start": "uniform"}
     attacks = {
         "fgsm": {"n": n.get("fgsm"), "start": "none"},
         "pgd": {"n": n.get("pgd"), **walk},
         "cw": {"n": n.get("cw"), **walk, "kappa": 50},
-        "aa": {"n": n.get("aa")} if aa else None,
+        "aa": {"n": n.get("aa"), "parts": parts} if parts else None,
     }
     return Evaluate.model_validate(
         {"eps": eps, "seed": 0, "chunk": chunk, "keep": keep, "attacks": attacks, "curves": curves}

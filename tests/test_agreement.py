@@ -24,6 +24,7 @@ from absld.data.dataset import Split, to_images
 from absld.evaluation.evaluate import Evaluation, evaluate
 from absld.networks.zoo import Classifier, Spec, build
 from absld.params.evaluate import Evaluate
+from absld.records.attacks import AUTOATTACK
 from absld.seeds import stream
 
 EPS, STEP, KAPPA = 0.1, 0.025, 50.0
@@ -84,7 +85,7 @@ def found(
         "fgsm": {"n": None, "start": "none"},
         "pgd": walk | {"steps": 20},
         "cw": walk | {"steps": 30, "kappa": KAPPA},
-        "aa": {"n": None},
+        "aa": {"n": None, "parts": list(AUTOATTACK)},
     }
     wanted = {key: block if key in attacks else None for key, block in blocks.items()}
     settings = {"eps": EPS, "seed": seed, "chunk": chunk, "keep": len(split), "attacks": wanted, "curves": None}
@@ -129,7 +130,7 @@ def chunk_by_chunk(net: nn.Module, split: Split, chunk: int, *, few: bool) -> np
     x, y = to_images(split.x), torch.from_numpy(split.y)
     survived = [
         reference(
-            net, x[rows], y[rows], chunk, seeds=(stream(0, part, number) for part in autoattack.PARTS), few=few
+            net, x[rows], y[rows], chunk, seeds=(stream(0, part, number) for part in AUTOATTACK), few=few
         )
         for number, rows in enumerate(torch.arange(len(y)).split(chunk))
     ]  # fmt: skip

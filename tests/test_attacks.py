@@ -11,9 +11,12 @@ from absld.attacks import autoattack
 from absld.attacks.gradient import GradientAttack, cw, fgsm, margin, pgd
 from absld.attacks.linf_walk import LinfWalk, end_of
 from absld.divergences import cross_entropy
+from absld.errors import InputError
 from absld.evaluation.forward import Forward
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Spec, build
+from absld.params.attacks import AutoAttackPart
+from absld.records.attacks import AUTOATTACK
 
 ULPS = 4 * torch.finfo(torch.float32).eps
 STARTS = ("none", "gaussian", "uniform")
@@ -236,9 +239,35 @@ def test_any_number_of_classes_from_two(classes: int, channels: int) -> None:
 def test_below_four_classes_it_is_not_the_standard_version() -> None:
     parts = {c: list(autoattack.standard(network(c), 0.1, c, torch.device("cpu"))) for c in (2, 3, 4, 10)}
     assert parts[2] == parts[3] == ["apgd_ce", "fab_t", "square"]
-    assert parts[4] == parts[10] == list(autoattack.PARTS)
+    assert parts[4] == parts[10] == list(AUTOATTACK)
     assert [autoattack.targets(c) for c in (2, 3, 4, 10, 100)] == [1, 2, 3, 9, 9]
-    assert [autoattack.is_standard(c) for c in (2, 3, 4)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "classes", "run"),
+    [
+        (["square", "apgd_ce"], 10, ["apgd_ce", "square"]),
+        (["apgd_t", "fab_t"], 3, ["fab_t"]),
+        (["apgd_t"], 4, ["apgd_t"]),
+        (list(reversed(AUTOATTACK)), 4, list(AUTOATTACK)),
+    ],
+)
+def test_what_is_asked_for_runs_in_the_order_of_the_standard_version(
+    wanted: list[AutoAttackPart], classes: int, run: list[str]
+) -> None:
+    assert autoattack.cascade(wanted, classes) == run
+
+
+def test_apgd_t_alone_needs_four_classes() -> None:
+    with pytest.raises(InputError, match=r"evaluate\.attacks\.aa\.parts: APGD-T needs 4 classes, and there are 3"):
+        autoattack.cascade(["apgd_t"], 3)
+
+
+def test_only_all_apgd_that_can_run_outdoes_the_walks() -> None:
+    assert autoattack.outdoes_walks(["apgd_ce", "apgd_t"], 10)
+    assert not autoattack.outdoes_walks(["apgd_ce", "fab_t", "square"], 10)
+    assert autoattack.outdoes_walks(["apgd_ce", "fab_t", "square"], 3)
+    assert not autoattack.outdoes_walks(["fab_t", "square"], 3)
 
 
 def test_one_class_is_refused() -> None:
@@ -248,7 +277,7 @@ def test_one_class_is_refused() -> None:
 
 def test_the_budgets_are_those_of_the_standard_version() -> None:
     parts = autoattack.standard(network(100), 8 / 255, 100, torch.device("cpu"))
-    apgd, targeted, fab, square = (parts[name] for name in autoattack.PARTS)
+    apgd, targeted, fab, square = (parts[name] for name in AUTOATTACK)
     assert (apgd.loss, apgd.n_iter, apgd.n_restarts, apgd.thr_decr, apgd.use_largereps) == ("ce", 100, 1, 0.75, False)
     assert (targeted.n_iter, targeted.n_restarts, targeted.n_target_classes) == (100, 1, 9)
     assert (fab.targeted, fab.n_iter, fab.n_restarts, fab.n_target_classes) == (True, 100, 1, 9)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from absld.errors import InputError
 from absld.params.root import Params
 from absld.watch.progress import Progress, duration
-from pipeline import cli, compare, doctor, dvc, processes, profiles, server
+from pipeline import compare, doctor, dvc, processes, profiles, server
 from pipeline.project import find_root
 from pipeline.settings import edited
 
@@ -66,14 +66,6 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", *name, "-C", str(root), *arguments], check=True)
 
 
-def absld(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command line in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["absld", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
 def load(text: str) -> dict:  # type: ignore[type-arg]
     return YAML(typ="safe", pure=True).load(text)  # type: ignore[no-any-return]
 
@@ -93,7 +85,10 @@ def comments(text: str) -> list[str]:
         ("methods.absld.alpha=0.123456", "    alpha: 0.123456              # "),
         ("student.normalisation={mean: [0.5], std: [0.25]}", "  normalisation: {mean: [0.5], std: [0.25]}  # the"),
         ("runs.seeds=[0, 1]", "  seeds: [0, 1]\n\ntrain:"),
-        ("evaluate.attacks.aa=null", "    aa: null                       # AutoAttack, standard version\n  curves:"),
+        (
+            "evaluate.attacks.aa=null",
+            "    aa: null                                                # AutoAttack; all four parts are its standard version\n  curves:",
+        ),
     ],
 )
 def test_set_changes_one_place_and_keeps_every_comment_elsewhere(assignment: str, line: str) -> None:
@@ -197,11 +192,11 @@ def test_a_wrong_setting_says_what_was_meant(assignment: str, hint: str) -> None
     ],
 )
 def test_what_is_invalid_is_neither_written_nor_run(
-    arguments: list[str], project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "params.yaml").write_text(PARAMS + "\n# mine\n", encoding="utf-8")
     before = (project / "params.yaml").read_bytes()
-    assert absld(monkeypatch, "repro", *arguments) == 2
+    assert absld("repro", *arguments) == 2
     assert (project / "params.yaml").read_bytes() == before
     assert sorted(path.name for path in project.iterdir()) == [".dvc", ".git", "dvc.yaml", "params.yaml"]
     assert "Traceback" not in capsys.readouterr().err
@@ -298,26 +293,26 @@ def test_stage_names_are_dvcs(project: Path) -> None:
 
 
 def test_repro_runs_what_changed_and_says_so(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert absld(monkeypatch, "repro", "one") == 0
+    assert absld("repro", "one") == 0
     assert "Still out of date: train@rslad-0, train@absld-0" in capfd.readouterr().out
 
-    assert absld(monkeypatch, "repro") == 0
+    assert absld("repro") == 0
     said = capfd.readouterr().out
     assert "1.5  train rslad-s0\n" in said
     assert "3.0  together" in said
 
-    assert absld(monkeypatch, "repro") == 0
+    assert absld("repro") == 0
     assert "Nothing had to run" in capfd.readouterr().out
 
-    assert absld(monkeypatch, "repro", "--set", "runs.seeds=[0, 1]") == 0
+    assert absld("repro", "--set", "runs.seeds=[0, 1]") == 0
     said = capfd.readouterr().out
     assert "train absld-s1" in said
     assert "train absld-s0" not in said
 
     (project / "params.yaml").write_text(PARAMS.replace("max_epochs: null", "max_epochs: 1"), encoding="utf-8")
-    assert absld(monkeypatch, "status") == 0
+    assert absld("status") == 0
     assert "one\n    params.yaml: train.max_epochs modified" in capfd.readouterr().out
 
 
@@ -329,13 +324,13 @@ SAID = json.dumps({"stage": "one", "code": 2, "message": "no CUDA here"})
     [("exit 7", 1), (f"mkdir -p .absld && echo '{SAID}' > .absld/failure.json; exit 2", 2), ("kill -9 $$", 1)],
 )
 def test_exit_codes_tell_input_from_failure(
-    command: str, code: int, project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    command: str, code: int, project: Path, absld: Callable[..., int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     stages = {"stages": {"one": {"cmd": command, "outs": ["one.txt"]}}}
     (project / "dvc.yaml").write_text(json.dumps(stages))
     (project / ".absld").mkdir()
     (project / ".absld" / "failure.json").write_text('{"stage": "old", "code": 2, "message": "of last time"}')
-    assert absld(monkeypatch, "repro") == code
+    assert absld("repro") == code
     said = capfd.readouterr().err
     assert "of last time" not in said
     assert ("no CUDA here" in said) == (code == 2)
@@ -438,13 +433,13 @@ def evaluation(run: str, by_class: dict[str, float], *, eps: str = "0.1", half: 
 
 
 def test_compare_shows_classes_and_marks_differences_that_are_real(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for run, worst in (("rslad-s0", 0.25), ("absld-s0", 0.5)):
         path = project / "runs" / run / "evaluation" / "evaluation.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(evaluation(run, {"cat": worst, "dog": 0.755})))
-    assert absld(monkeypatch, "compare", "rslad-s0", "absld-s0") == 0
+    assert absld("compare", "rslad-s0", "absld-s0") == 0
     rows = {line[:12].strip(): line[12:].split() for line in capsys.readouterr().out.splitlines()}
     assert rows["cat"] == ["25.0", "50.0", "+25.0*"]
     assert rows["dog"] == ["75.5", "75.5", "0.0"]
@@ -463,21 +458,21 @@ def test_compare_refuses_what_cannot_be_compared(project: Path) -> None:
 
 
 def test_params_check_names_the_line(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert absld(monkeypatch, "params", "check") == 0
+    assert absld("params", "check") == 0
     assert "in order" in capsys.readouterr().out
     text = PARAMS.replace("select_on:", "selekt_on:")
     (project / "params.yaml").write_text(text, encoding="utf-8")
     line = 1 + text[: text.index("selekt_on")].count("\n")
-    assert absld(monkeypatch, "params", "check") == 2
+    assert absld("params", "check") == 2
     assert f"params.yaml:{line}:3 train.selekt_on: unknown key, did you mean 'select_on'" in capsys.readouterr().err
 
 
 def test_params_show_gives_fractions_as_numbers(
-    monkeypatch: pytest.MonkeyPatch, project: Path, capsys: pytest.CaptureFixture[str]
+    absld: Callable[..., int], project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert absld(monkeypatch, "params", "show") == 0
+    assert absld("params", "show") == 0
     said = capsys.readouterr().out.splitlines()
     assert "methods.absld.alpha: 5/6  = 0.833333" in said
     assert "train.max_epochs: null" in said

@@ -1,7 +1,6 @@
 """Two students on the same images: the tests by hand, their laws, the words, the refusals; and the bias of the worst."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import comb, sqrt
 from pathlib import Path
@@ -19,7 +18,6 @@ from absld.paired import Pairs, compared, differences95, holm, images_needed, mc
 from absld.records.files import write_json
 from absld.report.summary import summarise
 from absld.report.tables import results_table
-from pipeline import cli
 
 CAT_DOG = ("cat", "dog")
 
@@ -263,27 +261,35 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def compare(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["absld", "compare", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
+@pytest.fixture
+def told(absld: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What `absld compare` prints about these runs."""
+
+    def run(*runs: str) -> str:
+        assert absld("compare", *runs) == 0
+        return capsys.readouterr().out
+
+    return run
 
 
-def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert compare(monkeypatch, *arguments) == 0
-    return capsys.readouterr().out
+@pytest.fixture
+def refused(absld: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Why `absld compare` does not compare these runs."""
+
+    def run(*runs: str) -> str:
+        assert absld("compare", *runs) == 2
+        return capsys.readouterr().err
+
+    return run
 
 
 ALL, HALF = (True,) * 16, (False,) * 8 + (True,) * 8
 
 
-def test_two_runs_are_tested_class_by_class(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_runs_are_tested_class_by_class(project: Path, told: Callable[..., str]) -> None:
     write(project, "rslad-s0", HALF)
     write(project, "absld-s0", ALL)
-    out = told(monkeypatch, capsys, "rslad-s0", "absld-s0")
+    out = told("rslad-s0", "absld-s0")
     rows = {line[:12].strip(): line[12:].split() for line in out.splitlines()}
     assert rows["cat"] == ["0.0", "100.0", "+100.0", "8", "0", "0.016*"]  # 2 · 2/2⁸
     assert rows["dog"] == ["100.0", "100.0", "0.0", "0", "0", "1.000"]
@@ -293,46 +299,38 @@ def test_two_runs_are_tested_class_by_class(
     assert "absld-s0 is significantly better on cat (+100.0). All images together differ significantly too" in out
     assert "n = 16" in out
     assert "Worst class is biased" in out
-    back = told(monkeypatch, capsys, "absld", "rslad")
+    back = told("absld", "rslad")
     assert "rslad-s0 is significantly worse on cat (−100.0)." in back
 
 
-def test_nothing_is_significant_and_it_says_what_it_would_take(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_significant_and_it_says_what_it_would_take(project: Path, told: Callable[..., str]) -> None:
     write(project, "rslad-s0", (True, False, *HALF[2:]))
     write(project, "absld-s0", (False, True, True, True, *HALF[4:]))
-    out = told(monkeypatch, capsys, "rslad-s0", "absld-s0")
+    out = told("rslad-s0", "absld-s0")
     assert "Nothing is significant: neither any class nor all images together (+12.5 points, p = 0.625)" in out
     # (1.95996·√0.25 + 0.84162·√(0.25 - 0.125²))² / 0.125² = 123.2, (2.24140·√0.5 + 0.84162·√(0.5 - 0.25²))² / 0.25² = 73.4
     assert "+12.5 points over all images is found four times in five with about 120 images (here 16)" in out
     assert "+25.0 points on cat, is found four times in five with about 74 images of that class (here 8)" in out
 
 
-def test_a_run_beside_itself_agrees_on_every_image(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_beside_itself_agrees_on_every_image(project: Path, told: Callable[..., str]) -> None:
     write(project, "rslad-s0", HALF)
-    out = told(monkeypatch, capsys, "rslad-s0", "rslad-s0")
+    out = told("rslad-s0", "rslad-s0")
     assert "Nothing is significant: the two agree on every image." in out
     assert "*" not in out.split("pets")[0]
 
 
-def test_runs_with_other_caps_are_compared_on_the_images_they_share(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_with_other_caps_are_compared_on_the_images_they_share(project: Path, told: Callable[..., str]) -> None:
     write(project, "rslad-s0", HALF)
     write(project, "absld-s0", (True, True, False, True), rows=(0, 3, 8, 11))
-    out = told(monkeypatch, capsys, "rslad-s0", "absld-s0")
+    out = told("rslad-s0", "absld-s0")
     rows = {line[:12].strip(): line[12:].split() for line in out.splitlines()}
     assert rows["cat"][:5] == ["0.0", "100.0", "+100.0", "2", "0"]
     assert rows["dog"][:5] == ["100.0", "50.0", "−50.0", "0", "1"]
     assert "n = 4;" in out
 
 
-def test_what_cannot_be_paired_is_refused(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_paired_is_refused(project: Path, refused: Callable[..., str]) -> None:
     write(project, "rslad-s0", HALF)
     for changed, complaint in (
         ({"data": "cd"}, "other test images (sha256 abababababab and cdcdcdcdcdcd)"),
@@ -340,47 +338,36 @@ def test_what_cannot_be_paired_is_refused(
         ({"y": (1,) * 8 + (0,) * 8}, "have other labels"),
     ):
         write(project, "absld-s0", HALF, **changed)
-        assert compare(monkeypatch, "rslad-s0", "absld-s0") == 2
-        assert complaint in capsys.readouterr().err
+        assert complaint in refused("rslad-s0", "absld-s0")
     write(project, "rslad-s0", HALF[:2] + HALF[8:10], rows=(0, 1, 8, 9))
     write(project, "absld-s0", HALF[:2] + HALF[8:10], rows=(0, 1, 14, 15))
-    assert compare(monkeypatch, "rslad-s0", "absld-s0") == 2
-    assert "of dog they have none in common" in capsys.readouterr().err
+    assert "of dog they have none in common" in refused("rslad-s0", "absld-s0")
 
 
-def test_verdicts_of_another_evaluation_are_refused(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verdicts_of_another_evaluation_are_refused(project: Path, refused: Callable[..., str]) -> None:
     write(project, "rslad-s0", HALF)
     write(project, "absld-s0", ALL)
     verdicts = project / "runs" / "absld-s0" / "evaluation" / "verdicts.npz"
     verdicts.write_bytes((project / "runs" / "rslad-s0" / "evaluation" / "verdicts.npz").read_bytes())
-    assert compare(monkeypatch, "rslad-s0", "absld-s0") == 2
-    assert "are of two evaluations: evaluate absld-s0 again" in capsys.readouterr().err
+    assert "are of two evaluations: evaluate absld-s0 again" in refused("rslad-s0", "absld-s0")
     for content in (b"", b"PK\x03\x04half a file"):
         verdicts.write_bytes(content)
-        assert compare(monkeypatch, "rslad-s0", "absld-s0") == 2
-        assert "has no verdicts under pgd" in capsys.readouterr().err
+        assert "has no verdicts under pgd" in refused("rslad-s0", "absld-s0")
 
 
-def test_without_verdicts_the_table_says_that_nothing_was_tested(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_verdicts_the_table_says_that_nothing_was_tested(project: Path, told: Callable[..., str]) -> None:
     write(project, "rslad-s0", HALF, verdicts=False)
     write(project, "absld-s0", ALL)
-    out = told(monkeypatch, capsys, "rslad-s0", "absld-s0")
+    out = told("rslad-s0", "absld-s0")
     assert "+100.0*" in out
     assert "Not tested image by image" in out
 
 
 def test_a_method_with_several_seeds_is_several_students(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, told: Callable[..., str], refused: Callable[..., str]
 ) -> None:
     for run in ("rslad-s0", "absld-s0", "absld-s1", "absld_adv-s0"):
         write(project, run, HALF)
-    assert compare(monkeypatch, "rslad", "absld") == 2
-    assert (
-        "'absld' has several seeds, each a student of its own: name one of absld-s0, absld-s1"
-        in capsys.readouterr().err
-    )
-    assert compare(monkeypatch, "rslad", "absld_adv") == 0
+    why = refused("rslad", "absld")
+    assert "'absld' has several seeds, each a student of its own: name one of absld-s0, absld-s1" in why
+    assert "absld_adv-s0" in told("rslad", "absld_adv")

@@ -1,9 +1,8 @@
 """The paper's tables: what is printed, what is wrong in it, and our runs beside it."""
 
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from absld.params.root import Params
 from absld.params.teacher import TeacherRobustBench
 from absld.records.files import write_json
 from absld.records.layout import RunKey
-from pipeline import cli
 from pipeline.paper import comparison
 from pipeline.paper.settings import Difference, Run, common, differences
 from pipeline.paper.tables import Place, Table, read_paper
@@ -295,16 +293,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def absld(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command line in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["absld", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
 def test_the_page_has_every_cell_its_marks_and_what_differs(
-    project: Path, profile: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, profile: Params, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed in (0, 1):
         write(project, run_of(profile, "fair_ard", seed, epochs=30))
@@ -312,7 +302,7 @@ def test_the_page_has_every_cell_its_marks_and_what_differs(
     capped.evaluation["attacks"]["aa"]["n"] = 1000
     write(project, capped)
     write(project, run_of(profile, "absld_adv"))
-    assert absld(monkeypatch, "compare", "--to", "paper") == 0
+    assert absld("compare", "--to", "paper") == 0
     page = capsys.readouterr().out
     assert max(map(len, page.splitlines())) <= 80
     rows = section(page, "Clean images")
@@ -346,28 +336,28 @@ def epochs(profile: Params) -> int:
 
 
 def test_one_attack_of_one_run(
-    project: Path, profile: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, profile: Params, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write(project, run_of(profile, "absld"))
     write(project, run_of(profile, "rslad"))
-    assert absld(monkeypatch, "compare", "--to", "paper", str(folder), "--attack", "cw") == 0
+    assert absld("compare", "--to", "paper", str(folder), "--attack", "cw") == 0
     page = capsys.readouterr().out
     assert list(section(page, "CW-30")) == ["ABSLD"]
     assert "PGD-20" not in page
 
 
 def test_runs_that_no_table_is_about_are_refused_unless_one_is_named(
-    project: Path, profile: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, profile: Params, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = run_of(profile, "absld")
     run.card["student"]["architecture"] = "tiny_resnet8"
     write(project, replace(run, evaluation={**run.evaluation, "dataset": "digits"}))
-    assert absld(monkeypatch, "compare", "--to", "paper") == 2
+    assert absld("compare", "--to", "paper") == 2
     refused = capsys.readouterr()
     assert refused.out == ""
     assert "these runs are digits with tiny_resnet8, and the paper has Table 1 (cifar10 with resnet18)" in refused.err
     assert "--table 1" in refused.err
-    assert absld(monkeypatch, "compare", "--to", "paper", "--table", "3") == 0
+    assert absld("compare", "--to", "paper", "--table", "3") == 0
     page = capsys.readouterr().out
     assert "Ours is digits with tiny_resnet8: other data or another network" in page
     assert "Worst is the mean of the worst tenth of the classes, in ours the worst class" in " ".join(page.split())
@@ -388,13 +378,13 @@ def test_runs_that_no_table_is_about_are_refused_unless_one_is_named(
 def test_what_cannot_be_shown_is_refused(
     project: Path,
     profile: Params,
-    monkeypatch: pytest.MonkeyPatch,
+    absld: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     wrong: str,
 ) -> None:
     write(project, run_of(profile, "absld"))
-    assert absld(monkeypatch, "compare", *arguments) == 2
+    assert absld("compare", *arguments) == 2
     assert wrong in capsys.readouterr().err
 
 

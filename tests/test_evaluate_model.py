@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from absld.evaluation.arrays import Arrays, read_npz, write_npz
 from absld.evaluation.evaluate import Evaluation, evaluate
 from absld.evaluation.examples import Examples
 from absld.evaluation.forward import Forward
+from absld.evaluation.overrides import overridden
 from absld.export.foreign import open_network
 from absld.networks.given import read_given
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec, build
 from absld.params.load import load as load_params
+from absld.records.files import sha256_of
 from pipeline import compare
 from pipeline.evaluate import Model, remarks, table
 from pipeline.settings import edited
@@ -181,6 +184,35 @@ def test_a_checkpoint_of_others_needs_its_architecture_and_normalisation(
     assert_same(verdicts, expected.verdicts)
 
 
+def test_attacks_and_radius_by_name(
+    run: Callable[..., int], project: Path, files: dict[str, Path], data: tuple[Split, Card], network: Classifier
+) -> None:
+    """The test images of params.yaml, named as a folder, are the same images."""
+    named = ("--weights", files["safetensors"], "--attack", "square", "--attack", "apgd_ce", "--eps", "1/20")
+    assert run(*named, "--name", "parts", "--data", project / "data/dataset") == 0
+    evaluation, verdicts, _ = written(project, "parts")
+    settings = overridden(load_params(project / "params.yaml").evaluate, ["apgd_ce", "square"], 0.05)
+    assert_same(verdicts, evaluate(network, None, data[0], data[1].classes, settings).verdicts)
+    assert list(evaluation["attacks"]) == ["clean", "aa"]
+    aa = evaluation["attacks"]["aa"]["settings"]
+    assert (aa["standard"], aa["version"]) == (False, "standard without APGD-T, FAB-T")
+    assert list(aa["parts"]) == ["apgd_ce", "square"]
+    assert evaluation["threat_model"] == {"norm": "Linf", "eps": 0.05, "eps_text": "0.05"}
+    assert evaluation["overrides"] == {"attacks": ["square", "apgd_ce"], "eps": 0.05}
+    assert evaluation["data"]["sha256"] == {
+        name: sha256_of(project / f"data/dataset/{name}") for name in ("test_x.npy", "test_y.npy")
+    }
+    assert run(*named, "--name", "own") == 0
+    own, _, _ = written(project, "own")
+    assert own["data"] is None
+    assert own["attacks"] == evaluation["attacks"]
+    for name in ("data_sha256", "params_sha256"):
+        assert own["provenance"][name] == evaluation["provenance"][name]
+    console = Console(width=120, record=True)
+    console.print(table(evaluation))
+    assert "AutoAttack (APGD-CE, Square only)" in " ".join(console.export_text().split())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -195,6 +227,9 @@ def test_a_checkpoint_of_others_needs_its_architecture_and_normalisation(
         ("--weights ours.safetensors --arch tiny_resnet16", "says of itself: architecture tiny_resnet8, not"),
         ("--weights ours.safetensors --mean 0.5 --std 0.5", "says of itself: normalisation"),
         ("--weights params.yaml --arch tiny_resnet8", "neither safetensors nor what torch.save writes"),
+        ("--weights ours.safetensors --attack cw", "evaluate.attacks.cw is null in params.yaml"),
+        ("--weights ours.safetensors --size 8", "--size and --channels are for the image files of --data"),
+        ("--onnx theirs.onnx --attack square --attack pgd", "--attack pgd needs gradients"),
         ("--onnx nothing.onnx", "there is no file nothing.onnx"),
         ("--onnx theirs.pt", "is no ONNX file that can be run"),
         ("--onnx theirs.onnx --adversarial params.yaml", "cannot be read as an .npz"),
@@ -334,8 +369,8 @@ def test_without_unbiased_examples_those_that_fooled_count(
 
 
 def model(**named: Any) -> Model:
-    keys = ("weights", "onnx", "architecture", "mean", "std", "adversarial", "name")
-    return Model(**{key: named.get(key) for key in keys})
+    keys = [field.name for field in fields(Model)]
+    return Model(**{"attacks": (), **{key: named.get(key) for key in keys if key != "attacks" or key in named}})
 
 
 @pytest.mark.parametrize(
@@ -349,6 +384,13 @@ def model(**named: Any) -> Model:
         ({"weights": Path(__file__), "adversarial": Path(__file__)}, "--adversarial is for --onnx"),
         ({"onnx": Path(__file__), "architecture": "resnet18"}, "are for --weights"),
         ({"onnx": Path(__file__), "adversarial": Path("a.npz")}, "there is no file a.npz"),
+        ({"weights": Path(__file__), "attacks": ("pdg",)}, "--attack pdg: unknown, did you mean 'pgd'"),
+        ({"onnx": Path(__file__), "attacks": ("square", "aa")}, "--attack aa needs gradients, .* ask for square"),
+        ({"weights": Path(__file__), "eps": "8"}, "--eps 8: pixels lie in .0, 1. here: did you mean 8/255"),
+        ({"weights": Path(__file__), "eps": "8/x"}, "--eps 8/x: not a number or a fraction like 8/255"),
+        ({"weights": Path(__file__), "data": Path("nowhere")}, "--data: there is no folder nowhere"),
+        ({"weights": Path(__file__), "size": 32}, "--size and --channels are for the image files of --data"),
+        ({"weights": Path(__file__), "data": Path(), "channels": 2}, "--channels 2: 1 is grey, 3 is colour"),
     ],
 )
 def test_what_can_be_known_at_once_is_told_at_once(named: dict[str, Any], said: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from small_evaluations import CLASSES, WALKS, Net, labelled, settings, small_budgets, trained
 
-from absld.attacks import autoattack
 from absld.attacks.gradient import pgd
 from absld.attacks.linf_walk import LinfWalk
 from absld.data.dataset import Split, to_images
@@ -22,6 +22,7 @@ from absld.evaluation.forward import Forward
 from absld.evaluation.measure import measure
 from absld.evaluation.selection import balanced, chunks
 from absld.evaluation.verdicts import Kept, fewest
+from absld.records.attacks import AUTOATTACK
 from absld.records.files import sha256_of
 from absld.seeds import stream
 
@@ -96,17 +97,55 @@ def test_verdicts_are_those_of_a_plain_loop(net: Net, split: Split) -> None:
 def test_with_no_room_to_move_every_attack_gives_the_clean_verdicts(net: Net, split: Split) -> None:
     found = evaluate(net, net, split, CLASSES, settings(eps=0.0, aa=True))
     assert found.verdicts["clean"].sum() > 0
-    for key in (*WALKS, *autoattack.PARTS, "aa"):
+    for key in (*WALKS, *AUTOATTACK, "aa"):
         np.testing.assert_array_equal(found.verdicts[key], found.verdicts["clean"], err_msg=key)
-        assert key in autoattack.PARTS or found.attacks[key]["accuracy"] == found.attacks["clean"]["accuracy"]
+        assert key in AUTOATTACK or found.attacks[key]["accuracy"] == found.attacks["clean"]["accuracy"]
     assert found.adversarial["aa_x"].shape == (0, 1, 6, 6)
 
 
 def test_the_cascade_loses_images_part_by_part(found: Evaluation) -> None:
     left = found.verdicts
-    for before, after in zip(("clean", *autoattack.PARTS), (*autoattack.PARTS, "aa"), strict=True):
+    for before, after in zip(("clean", *AUTOATTACK), (*AUTOATTACK, "aa"), strict=True):
         assert (left[before] >= left[after]).all()
     assert left["aa"].sum() < left["clean"].sum() < 44
+
+
+@pytest.mark.parametrize(
+    ("wanted", "run", "version", "judged"),
+    [
+        (["apgd_t", "apgd_ce"], ["apgd_ce", "apgd_t"], "standard without FAB-T, Square", False),
+        (["square", "apgd_ce"], ["apgd_ce", "square"], "standard without APGD-T, FAB-T", True),
+        (["square"], ["square"], "standard without APGD-CE, APGD-T, FAB-T", False),
+        (["square", "fab_t"], ["fab_t", "square"], "standard without APGD-CE, APGD-T", False),
+    ],
+)
+@pytest.mark.usefixtures("_small_budgets")
+def test_parts_of_autoattack_are_a_cascade_of_their_own(
+    net: Net, split: Split, found: Evaluation, wanted: list[str], run: list[str], version: str, judged: bool
+) -> None:
+    some = evaluate(net, None, split, CLASSES, settings(aa=wanted))
+    assert [key for key in some.verdicts if key in AUTOATTACK] == run
+    for before, after in pairwise(["clean", *run, "aa"]):
+        assert (some.verdicts[before] >= some.verdicts[after]).all()
+    np.testing.assert_array_equal(some.verdicts["aa"], some.verdicts[run[-1]])
+    aa = some.attacks["aa"]["settings"]
+    assert (aa["version"], aa["standard"]) == (version, False)
+    assert set(aa["left_out"]) == set(AUTOATTACK) - set(run)
+    assert list(aa["parts"]) == run
+    assert ("square_beats_apgd" in some.checks) is judged
+    if run[0] == "apgd_ce":  # it met the same images with the same seed as in the whole cascade
+        np.testing.assert_array_equal(some.verdicts["apgd_ce"], found.verdicts["apgd_ce"])
+    if run == ["apgd_ce", "apgd_t"]:
+        np.testing.assert_array_equal(some.verdicts["aa"], found.verdicts["apgd_t"])
+
+
+@pytest.mark.usefixtures("_small_budgets")
+def test_square_alone_need_not_outdo_pgd(net: Net, split: Split) -> None:
+    """PGD leaves fewer than Square with few queries, which is no sign of masked gradients."""
+    alone = evaluate(net, None, split, CLASSES, settings(aa=["square"]))
+    assert alone.verdicts["pgd"].sum() + 5 < alone.verdicts["aa"].sum()
+    assert alone.checks["attack_order"]["passed"]
+    assert "aa" not in alone.checks["attack_order"]["detail"]
 
 
 def test_the_network_is_left_as_it_was(net: Net, split: Split) -> None:
@@ -190,8 +229,9 @@ def test_the_record_says_what_was_done(found: Evaluation) -> None:
     assert found.attacks["cw"]["settings"] == {**walk, "kappa": 50, **common}
     aa = found.attacks["aa"]["settings"]
     assert (aa["version"], aa["standard"], aa["targets"]) == ("standard", True, 3)
+    assert aa["left_out"] == []
     assert aa["implementation"].startswith("pyautoattack ")
-    assert list(aa["parts"]) == list(autoattack.PARTS)
+    assert list(aa["parts"]) == list(AUTOATTACK)
     assert aa["parts"]["square"] == found.attacks["aa"]["accuracy"]["average"]
     assert list(found.checks) == [
         "attack_order", "deterministic", "gradient_not_zero", "huge_eps", "logit_scale", "square_beats_apgd"
@@ -206,7 +246,7 @@ def test_capped_attacks_say_which_images_they_saw(split: Split, found: Evaluatio
     assert verdicts["pgd"].shape == (20,)
     assert "cw_index" not in verdicts
     assert verdicts["y"].tolist() == split.y.tolist()
-    keys = (*WALKS, *autoattack.PARTS, "aa")
+    keys = (*WALKS, *AUTOATTACK, "aa")
     assert {verdicts[key].dtype for key in keys} == {np.dtype(bool)}
     assert {verdicts[f"{key}_label"].dtype for key in keys} == {np.dtype(np.int16)}
     assert verdicts.keys() == {"y", "pgd_index", *keys, *(f"{key}_label" for key in keys)}

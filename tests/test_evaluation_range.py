@@ -14,10 +14,11 @@ from absld.attacks.gradient import pgd
 from absld.attacks.linf_walk import LinfWalk
 from absld.data.dataset import Split, to_images
 from absld.errors import InputError
+from absld.evaluation.curves import eps_walks, steps_walks
 from absld.evaluation.evaluate import evaluate
-from absld.evaluation.folded import folded
 from absld.evaluation.forward import Forward
 from absld.evaluation.selection import balanced
+from absld.networks.folded import folded
 from absld.networks.zoo import ARCHITECTURES, Spec, build
 from absld.seeds import stream
 
@@ -55,7 +56,17 @@ def test_curves_are_pgd_at_each_radius_and_length(net: Net, split: Split) -> Non
         assert point["average"] == pytest.approx(np.mean(by_class))
         assert point["worst"] == min(by_class)
         assert point["n"] == 20
+        assert point["settings"] == {"eps": eps, "step": step, "steps": steps, "start": "uniform"}
     assert found["eps"][0]["average"] > found["eps"][-1]["average"]
+
+
+def test_without_pgd_in_the_table_the_curves_say_what_they_were_measured_with() -> None:
+    """Then it is PGD-20 with steps of a quarter of the radius."""
+    wanted = settings(curves={"n": 20, "eps": [0.2], "steps": [7]})
+    wanted = wanted.model_copy(update={"attacks": wanted.attacks.model_copy(update={"pgd": None})})
+    (by_eps,), (by_steps,) = eps_walks(wanted).values(), steps_walks(wanted).values()
+    assert by_eps == LinfWalk(0.2, 0.05, 20, "uniform")
+    assert by_steps == LinfWalk(0.12, 0.03, 7, "uniform")
 
 
 def test_a_curve_needs_an_image_of_each_class(net: Net, split: Split) -> None:

@@ -185,6 +185,28 @@ def test_each_attack_that_ends_tells_its_classes(net: Net, split: Split) -> None
         assert table.accuracy.tolist() == list(found.attacks[key]["accuracy"]["per_class"].values())
 
 
+def test_with_several_processes_the_classes_are_those_of_all_finished_chunks(
+    net: Net, split: Split, tmp_path: Path
+) -> None:
+    """The other process has done its share of all but the last attack. 44 images are 5 chunks; of CW, at place 3 of the
+    plan, the chunks 1 and 3 are ours.
+    """
+    told: list[tuple[str, ClassTable]] = []
+    telling = Telling(on_classes=lambda attack, table: told.append((attack, table)))
+    job = Job(net, split, CLASSES, settings(), tmp_path, only=["clean", "fgsm", "pgd", "cw"])
+    bench, plan = job.begin(telling)
+    replace(bench, telling=Telling()).work(plan[:3], Share(1, 2))
+    bench.work(plan, Share(0, 2))
+    assert [(key, int(table.total.sum())) for key, table in told] == [
+        ("clean", 44), ("fgsm", 44), ("pgd", 44), ("cw", 20),
+    ]  # fmt: skip
+    told.clear()
+    found = replace(bench, telling=Telling(on_classes=telling.classes)).verdicts(plan)
+    [(key, table)] = told  # the others were whole already
+    assert key == "cw"
+    assert table.correct.tolist() == found["cw"].table(4).correct.tolist()
+
+
 def test_the_line_of_an_attack_that_ended() -> None:
     few = class_line("pgd", ["cat", "dog"], ClassTable(np.array([1, 3]), np.array([4, 3])))
     assert few == "pgd       n 7   cat  25.0   dog 100.0"
@@ -228,6 +250,8 @@ def test_processes_are_as_many_as_cores_allow(monkeypatch: pytest.MonkeyPatch) -
     for threads, processes in ((1, 6), (2, 3), (4, 1), (8, 1)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         assert (worthwhile(cpu), worthwhile(gpu)) == (processes, 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert worthwhile(gpu) == 3
 
 
 def test_the_random_numbers_of_everyone_else_are_left_alone(net: Net, split: Split) -> None:

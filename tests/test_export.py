@@ -24,8 +24,7 @@ from torch import nn
 from absld.data.dataset import Card, Split, write_card
 from absld.errors import InputError
 from absld.evaluation.arrays import write_npz
-from absld.export import attacked
-from absld.export.artefact import export, torch_network
+from absld.export.artefact import Material, export, torch_network
 from absld.export.card import Sources
 from absld.export.onnx_file import to_onnx
 from absld.export.parity import ParityError, compare, measure, onnx_network
@@ -34,7 +33,7 @@ from absld.intervals import intervals95
 from absld.metrics import ClassTable, accuracies
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec, build
-from absld.params.export import Export, Variants
+from absld.params.export import Export, Square, Variants
 from absld.params.root import Params
 from absld.records.files import read_json, sha256_of, write_json
 from stages.contracts import EXPORT
@@ -43,7 +42,10 @@ from stages.opening import Opened
 
 ROOT = Path(__file__).parents[1]
 CLASSES = [*"012345678", "nine|9"]
-NO_VARIANTS = Variants(fp16=False, int8=False, tolerance=0.01)
+WANTED = Export.model_construct(
+    opset=18, square=Square(n=100, queries=20), variants=Variants(fp16=False, int8=False, tolerance=0.01)
+)
+"""How strong Square is, is no matter here."""
 SPEC = Spec("tiny_resnet16", classes=10, channels=1, size=8, normalisation=((0.3,), (0.25,)))
 COUNTS = {"train": dict.fromkeys(CLASSES, 126), "test": dict.fromkeys(CLASSES, 36) | {"8": 35}}
 SHA256 = {"test_x.npy": "e" * 64}
@@ -154,9 +156,8 @@ def run_export(student: Classifier, folder: Path, **changes: Any) -> Exported:
         "aa_index": np.arange(9),
     }
     made = Exported(student, replace(sources(student), **changes), test, adversarial, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attacked, "QUERIES", 20)  # how strong it is, is no matter here
-        export(*made[:4], NO_VARIANTS, {name: folder / Path(path).name for name, path in EXPORT.writes.items()})
+    writes = {name: folder / Path(path).name for name, path in EXPORT.writes.items()}
+    export(student, made.sources, Material(test, test, adversarial), WANTED, writes)
     return made
 
 
@@ -462,9 +463,8 @@ def test_of_many_classes_the_page_shows_the_weakest(exported: Exported) -> None:
 
 
 def test_the_stage_writes_what_its_contract_says(
-    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(attacked, "QUERIES", 20)
     reads = {name: tmp_path / name for name in EXPORT.reads}
     save(reads["best"], exported.student)
     write_json(reads["state"], exported.sources.training)
@@ -474,17 +474,19 @@ def test_the_stage_writes_what_its_contract_says(
     measured["provenance"]["weights_sha256"] = sha256_of(reads["best"])
     write_json(reads["evaluation"], measured)
     write_npz(reads["adversarial"], exported.adversarial)
-    for axis, array in {"test_x": exported.test.x, "test_y": exported.test.y}.items():
+    for axis in ("test_x", "test_y", "validation_x", "validation_y"):
         with reads[axis].open("wb") as file:
-            np.save(file, array)
+            np.save(file, exported.test.x if axis.endswith("x") else exported.test.y)
     writes = {name: tmp_path / "out" / Path(path).name for name, path in EXPORT.writes.items()}
-    params = Params.model_construct(export=Export.model_construct(opset=20, variants=NO_VARIANTS))
+    params = Params.model_construct(export=WANTED.model_copy(update={"opset": 20}))
     work(Opened(EXPORT, ROOT, {"method": "absld", "seed": "0"}, params, reads, writes))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in writes.values())
     card = read_json(writes["card"])
     assert (card["run"], card["student"]["opset"]) == ("absld-s0", 20)
     assert card["student"]["parameters"] == sum(parameter.numel() for parameter in exported.student.parameters())
     assert card["file"]["sha256"] == sha256_of(writes["student"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "absld-s0  Square on torch  (100 % done)"
 
 
 def every_student() -> Iterator[Any]:

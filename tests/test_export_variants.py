@@ -1,5 +1,6 @@
 """The file attacked through ONNX Runtime, and its smaller forms: what is kept has lost next to nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,34 +9,41 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from absld.data.dataset import Split, to_images
-from absld.export import attacked
+from absld.evaluation.selection import balanced
+from absld.evaluation.telling import Telling
 from absld.export.accuracies import smaller as page_of
 from absld.export.artefact import _side_by_side, _write, torch_network
-from absld.export.attacked import IMAGES, correct, square, transfer
+from absld.export.attacked import correct, square, transfer
+from absld.export.calibration import calibration, passes
 from absld.export.onnx_file import to_onnx
 from absld.export.parity import Array, Network, onnx_network
 from absld.export.smaller import fp16, int8
-from absld.export.trial import Trial, calibrating, calibration, trial_of
+from absld.export.trial import Trial, trial_of
 from absld.export.variants import losses, made, refusal
 from absld.networks.zoo import Classifier, Spec, build
-from absld.params.export import Variants
+from absld.params.export import Square, Variants
 from absld.records.files import read_json
 
 EPS = 0.1
 BOTH = Variants(fp16=True, int8=True, tolerance=0.05)
+SQUARE = Square(n=100, queries=100)
+"""Enough for all that is asserted here."""
 
 
 class Digits(NamedTuple):
     student: Classifier
     model: bytes
     test: Split
+    validation: Split
     adversarial: dict[str, np.ndarray]
+
+    @property
+    def batches(self) -> list[Array]:
+        return calibration(self.student, self.validation, EPS, Telling())
 
     @property
     def network(self) -> Network:
@@ -46,19 +54,15 @@ class Digits(NamedTuple):
         return onnx_network(self.model, threads=1)
 
 
-@pytest.fixture(autouse=True)
-def _fewer_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enough for all that is asserted here."""
-    monkeypatch.setattr(attacked, "QUERIES", 100)
-
-
 @pytest.fixture(scope="module")
 def digits() -> Digits:
     """A small network that has learnt digits in a few seconds, and one FGSM step against it."""
     bunch = load_digits()
     pixels = np.rint(bunch.images * 255 / 16).astype(np.uint8)[..., None]
     split = Split(pixels, bunch.target.astype(np.int64))
-    train, test = Split(split.x[300:], split.y[300:]), Split(split.x[:300], split.y[:300])
+    test, validation, train = (Split(split.x[part], split.y[part]) for part in (
+        slice(300), slice(300, 600), slice(600, None),
+    ))  # fmt: skip
     torch.manual_seed(0)
     student = build(Spec("tiny_resnet8", 10, 1, 8, None)).train()
     optimiser = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9)
@@ -73,25 +77,27 @@ def digits() -> Digits:
     F.cross_entropy(student(clean), torch.from_numpy(test.y[index])).backward()
     x_adv = (clean + EPS * clean.grad.sign()).clamp(0, 1).detach().numpy()
     adversarial = {"fgsm_x": x_adv, "fgsm_y": test.y[index], "fgsm_index": index}
-    return Digits(student, to_onnx(student, (1, 8, 8), 18, {"classes": "[]", "accuracy": "{}"}), test, adversarial)
+    model = to_onnx(student, (1, 8, 8), 18, {"classes": "[]", "accuracy": "{}"})
+    return Digits(student, model, test, validation, adversarial)
 
 
 @pytest.fixture(scope="module")
 def trial(digits: Digits) -> Trial:
-    return trial_of(digits.network, digits.test, digits.adversarial, EPS, 10)
+    return trial_of(digits.network, digits.test, digits.adversarial, EPS, 10, SQUARE)
 
 
 def test_square_breaks_the_file_as_it_breaks_torch(digits: Digits, trial: Trial) -> None:
-    by_file, by_torch = trial.square(digits.file), trial.square(digits.network)
-    assert len(by_file) == IMAGES
+    wide = replace(trial, eps=2 * EPS)
+    by_file, by_torch = wide.square(digits.file, "the file"), wide.square(digits.network, "torch")
+    assert len(by_file) == SQUARE.n
     assert 0.02 < by_file.mean() < 0.9  # an undefended network: many fall, with so few queries not all of them
     assert abs(int(by_file.sum()) - int(by_torch.sum())) <= 3
-    np.testing.assert_array_equal(trial.square(digits.file), by_file)
+    np.testing.assert_array_equal(wide.square(digits.file, "the file"), by_file)
 
 
 def test_square_leaves_torchs_random_numbers_alone(digits: Digits, trial: Trial) -> None:
     state = torch.random.get_rng_state()
-    square(digits.file, (trial.hunted[0][:3], trial.hunted[1][:3]), EPS, 10)
+    square(digits.file, (trial.hunted[0][:3], trial.hunted[1][:3]), EPS, 10, queries=5)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -106,7 +112,7 @@ def by_brightness(x: Array) -> Array:
 def test_square_finds_what_there_is_and_no_more(mean: float, holds: bool) -> None:
     x = np.full((4, 1, 8, 8), mean, np.float32)
     y = np.full(4, int(mean > 0.5))
-    assert square(by_brightness, (x, y), eps=0.1, classes=2).tolist() == [holds] * 4
+    assert square(by_brightness, (x, y), eps=0.1, classes=2, queries=100).tolist() == [holds] * 4
 
 
 def test_each_image_is_asked_about_no_more_often_than_said() -> None:
@@ -117,12 +123,12 @@ def test_each_image_is_asked_about_no_more_often_than_said() -> None:
         return by_brightness(x)
 
     x = np.full((4, 1, 8, 8), 0.9, np.float32)
-    assert square(counting, (x, np.ones(4, np.int64)), eps=0.1, classes=2).all()
-    assert sum(asked) == 4 * (attacked.QUERIES + 4)  # before, at its start, each query, at its end, and our own look
+    assert square(counting, (x, np.ones(4, np.int64)), eps=0.1, classes=2, queries=100).all()
+    assert sum(asked) == 4 * (100 + 4)  # before, at its start, each query, at its end, and our own look
 
 
 def test_square_of_no_image_is_no_image() -> None:
-    assert square(by_brightness, (np.zeros((0, 1, 8, 8), np.float32), np.zeros(0, np.int64)), 0.1, 2).tolist() == []
+    assert square(by_brightness, (np.zeros((0, 1, 8, 8), np.float32), np.zeros(0, np.int64)), 0.1, 2, 9).tolist() == []
 
 
 def test_transfer_counts_for_torch_and_file() -> None:
@@ -133,29 +139,48 @@ def test_transfer_counts_for_torch_and_file() -> None:
     assert correct(by_brightness, (np.tile(x, (200, 1, 1, 1)), np.tile(y, 200))).sum() == 400
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=400))
-def test_no_image_calibrates_and_judges(labels: list[int]) -> None:
-    y = np.array(labels)
-    rows = calibrating(y)
-    assert len(rows) == min(100, sum(labels.count(label) // 2 for label in set(labels)))
-    assert set(y[np.setdiff1d(np.arange(len(y)), rows)]) == set(labels)  # every class keeps images to be judged on
-
-
-def test_the_trial_has_none_of_the_images_that_calibrate(digits: Digits, trial: Trial) -> None:
-    rows = set(calibrating(digits.test.y).tolist())
-    assert len(rows) == 100
-    assert len(trial.rows) == 200
-    assert rows.isdisjoint(trial.rows.tolist())
-    kept = len([index for index in range(60) if index not in rows])
-    assert trial.images == {"clean": 200, "stored": kept, "square": 100}
-    clean, stored = calibration(digits.test, digits.adversarial)
-    assert (len(clean), len(stored)) == (100, 60 - kept)
+def test_all_test_images_judge_and_validation_calibrates(digits: Digits, trial: Trial) -> None:
+    assert trial.rows.tolist() == list(range(300))
+    assert trial.images == {"clean": 300, "stored": 60, "square": 100}
     assert digits.network(trial.hunted[0]).argmax(1).tolist() == trial.hunted[1].tolist()
     assert {int((trial.hunted[1] == label).sum()) for label in range(10)} <= {9, 10, 11}
+    clean, attacked = digits.batches
+    assert len(clean) == len(attacked) == 100
+    of_validation = {image.tobytes() for image in to_images(digits.validation.x).numpy()}
+    assert {image.tobytes() for image in clean} <= of_validation
+    assert not of_validation & {image.tobytes() for image in to_images(digits.test.x).numpy()}
+
+
+def test_the_attacked_half_of_the_calibration_is_attacked(digits: Digits) -> None:
+    clean, attacked = digits.batches
+    moved = np.abs(attacked - clean).reshape(100, -1).max(1)
+    assert (moved <= EPS + 1e-6).all()
+    assert (moved > 0.9 * EPS).all()
+    assert 0 <= attacked.min() <= attacked.max() <= 1
+    y = digits.validation.y[balanced(digits.validation.y, 100)]
+    right = [float((digits.network(x).argmax(1) == y).mean()) for x in (clean, attacked)]
+    assert right[0] > 0.9
+    assert right[1] < right[0] - 0.2
+    again = digits.batches
+    np.testing.assert_array_equal(again[1], attacked)
+
+
+def test_progress_counts_every_image_that_a_network_looks_at(digits: Digits, trial: Trial) -> None:
+    """5 of 30 planned queries are asked; then PGD-10 of 100 images, whose gradients count three times each."""
+    told: list[tuple[str, int, int]] = []
+    telling = Telling(lambda *message: told.append(message))
+    hunted = trial.hunted[0][:6], trial.hunted[1][:6]
+    short = replace(trial, hunted=hunted, queries=5, telling=telling)
+    telling.plan(short.square_passes + 10 * 100 * 3)
+    assert (short.square_passes, passes(digits.validation)) == (30, 3000)
+    short.square(digits.file, "the file")
+    assert told[-1] == ("Square on the file", 100 * 30 // 3030, 100)
+    calibration(digits.student, digits.validation, EPS, telling)
+    assert told[-1] == ("calibration of int8", 100, 100)
 
 
 def test_a_score_is_what_counting_gives(digits: Digits, trial: Trial) -> None:
-    score = trial.score(digits.network, np.array([True, False, False, False]))
+    score = trial.score(digits.network, "torch", np.array([True, False, False, False]))
     y = digits.test.y[trial.rows]
     right = digits.network(to_images(digits.test.x[trial.rows]).numpy()).argmax(1) == y
     each = [right[y == label].mean() for label in range(10)]
@@ -171,7 +196,7 @@ def test_a_score_is_what_counting_gives(digits: Digits, trial: Trial) -> None:
 @pytest.mark.parametrize(("form", "share"), [("fp16", 0.6), ("int8", 0.6)])
 def test_a_smaller_file_takes_and_gives_the_same(form: str, share: float, digits: Digits) -> None:
     def made_of() -> bytes:
-        batches = calibration(digits.test, digits.adversarial)
+        batches = digits.batches
         return fp16(digits.model, {"a": "b"}) if form == "fp16" else int8(digits.model, {"a": "b"}, batches)
 
     content = made_of()
@@ -201,7 +226,7 @@ def test_half_precision_is_half_precision(digits: Digits) -> None:
 
 
 def test_weights_of_int8_are_integers_with_a_scale_for_each_channel(digits: Digits) -> None:
-    model = onnx.load_from_string(int8(digits.model, {}, calibration(digits.test, digits.adversarial)))
+    model = onnx.load_from_string(int8(digits.model, {}, digits.batches))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     weights = tensors["backbone.layer1.conv1.weight_quantized"]
     assert weights.data_type == onnx.TensorProto.INT8
@@ -210,8 +235,8 @@ def test_weights_of_int8_are_integers_with_a_scale_for_each_channel(digits: Digi
 
 def test_what_loses_little_is_kept_and_the_rest_left_out(digits: Digits, trial: Trial, tmp_path: Path) -> None:
     """Calibrated on images a thousand times as bright, int8 rounds real ones to nothing."""
-    whole = trial.score(digits.file, trial.square(digits.file))
-    glaring = [1000 * batch for batch in calibration(digits.test, digits.adversarial)]
+    whole = trial.score(digits.file, "the file", trial.square(digits.file, "the file"))
+    glaring = [1000 * batch for batch in digits.batches]
     half, blind = made(digits.model, {"classes": "[]", "accuracy": "{}"}, BOTH, trial, whole, glaring, threads=1)
     assert half.kept
     assert half.about["file"] == "student_fp16.onnx"
@@ -234,9 +259,9 @@ def test_what_loses_little_is_kept_and_the_rest_left_out(digits: Digits, trial: 
 
 
 def test_good_calibration_keeps_int8(digits: Digits, trial: Trial) -> None:
-    whole = trial.score(digits.file, trial.square(digits.file))
+    whole = trial.score(digits.file, "the file", trial.square(digits.file, "the file"))
     wanted = Variants(fp16=False, int8=True, tolerance=0.1)
-    (small,) = made(digits.model, {}, wanted, trial, whole, calibration(digits.test, digits.adversarial), threads=1)
+    (small,) = made(digits.model, {}, wanted, trial, whole, digits.batches, threads=1)
     assert small.kept
     assert small.about["reason"] == "no accuracy is more than 0.1 below that of student.onnx"
     assert max(map(abs, small.about["lost"].values())) > 0  # it is another network
@@ -261,8 +286,8 @@ def test_the_folder_holds_what_was_kept_and_nothing_older(
 ) -> None:
     monkeypatch.setattr("absld.export.artefact.card_text", str)
     writes = {name: tmp_path / name for name in ("student", "card", "card_text", "variants")}
-    whole = trial.score(digits.file, trial.square(digits.file))
-    batches = calibration(digits.test, digits.adversarial)
+    whole = trial.score(digits.file, "the file", trial.square(digits.file, "the file"))
+    batches = digits.batches
     lenient = Variants(fp16=True, int8=True, tolerance=1)
     both = list(made(digits.model, {}, lenient, trial, whole, batches, threads=1))
     _write(writes, digits.model, {}, both)

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,7 +19,6 @@ from absld.records.history import Row
 from absld.records.layout import RunKey
 from absld.report.inputs import Run
 from absld.report.paper_figures import METHODS, Redrawn, redraw
-from pipeline import cli
 from pipeline.settings import edited
 from stages.contracts import REPORT
 
@@ -173,19 +172,12 @@ def project(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def absld(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["absld", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
 def test_the_figure_is_written_and_its_numbers_are_shown(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "runs" / "notes-s").mkdir()
     shutil.rmtree(files_of(project, RunKey("rslad", 1)).card.parent)
-    assert absld(monkeypatch, "figure", "3") == 0
+    assert absld("figure", "3") == 0
     said = capsys.readouterr().out
     assert said.endswith("rslad-s1 is not finished and left out\nfigure    reports/paper/figure-3.svg\n")
     measured = read_json(files_of(project, RunKey("absld", 0)).evaluation)["attacks"]["pgd"]["accuracy"]["per_class"]
@@ -203,15 +195,15 @@ def test_the_figure_is_written_and_its_numbers_are_shown(
     ],
 )
 def test_the_suffix_chooses(
-    project: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], path: str, begins: bytes
+    project: Path, absld: Callable[..., int], arguments: list[str], path: str, begins: bytes
 ) -> None:
-    assert absld(monkeypatch, "figure", "5", *arguments) == 0
+    assert absld("figure", "5", *arguments) == 0
     assert (project / path).read_bytes().startswith(begins)
 
 
 @pytest.mark.parametrize("arguments", [["-o", "spread.pdf"], ["--png", "-o", "spread.svg"]])
-def test_another_suffix_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    assert absld(monkeypatch, "figure", "5", *arguments) == 2
+def test_another_suffix_is_refused(project: Path, absld: Callable[..., int], arguments: list[str]) -> None:
+    assert absld("figure", "5", *arguments) == 2
     assert not (project / "spread.pdf").exists()
 
 
@@ -224,13 +216,13 @@ def test_another_suffix_is_refused(project: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_a_missing_run_is_named_with_the_command_that_makes_it(
     project: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    absld: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     number: str,
     missing: str,
     methods: str,
 ) -> None:
-    assert absld(monkeypatch, "figure", number) == 2
+    assert absld("figure", number) == 2
     said = capsys.readouterr().err
     assert f"no finished run of {missing}." in said
     setting = f"runs.methods=[{methods}]"
@@ -241,26 +233,39 @@ def test_a_missing_run_is_named_with_the_command_that_makes_it(
 
 
 def test_a_run_that_params_name_already_only_has_to_be_made(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     files_of(project, RunKey("absld", 0)).evaluation.unlink()
-    assert absld(monkeypatch, "figure", "3") == 2
+    assert absld("figure", "3") == 2
     assert "no finished run of absld. To make what is missing: `absld repro`" in capsys.readouterr().err
 
 
 def test_runs_that_were_measured_differently_stand_in_no_figure(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = files_of(project, RunKey("absld", 0)).evaluation
     evaluation = read_json(path)
     evaluation["attacks"]["pgd"]["settings"]["steps"] = 10
     write_json(path, evaluation)
-    assert absld(monkeypatch, "figure", "3") == 2
+    assert absld("figure", "3") == 2
     assert "absld-s0" in capsys.readouterr().err
 
 
-def test_there_is_no_figure_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert absld(monkeypatch, "figure", "1") == 2
+def test_a_run_of_an_older_version_is_wrong_input(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = files_of(project, RunKey("absld", 0)).evaluation
+    evaluation = read_json(path)
+    del evaluation["curves"]
+    write_json(path, evaluation)
+    assert absld("figure", "3") == 2
+    said = capsys.readouterr().err
+    assert "runs/absld-s0/evaluation/evaluation.json has no curves" in said
+    assert "Make absld-s0 again" in said
+
+
+def test_there_is_no_figure_1(absld: Callable[..., int]) -> None:
+    assert absld("figure", "1") == 2
 
 
 def test_no_torch_is_needed(project: Path, root: Path) -> None:
@@ -275,7 +280,9 @@ def test_no_torch_is_needed(project: Path, root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_dvc_neither_sees_nor_removes_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dvc_neither_sees_nor_removes_it(
+    project: Path, absld: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beside the real outs of the stage `report`, through DVC itself."""
     outs = list(REPORT.writes.values())
     files = [out if Path(out).suffix else f"{out}/a.svg" for out in outs]
@@ -290,7 +297,7 @@ def test_dvc_neither_sees_nor_removes_it(project: Path, monkeypatch: pytest.Monk
 
     dvc("init", "--no-scm", "--quiet")
     dvc("repro", "--quiet")
-    assert absld(monkeypatch, "figure", "3") == 0
+    assert absld("figure", "3") == 0
     drawn = (project / "reports/paper/figure-3.svg").read_bytes()
     assert json.loads(dvc("status", "--json")) == {}
     dvc("repro", "--force", "--quiet")

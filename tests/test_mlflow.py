@@ -20,6 +20,8 @@ import onnx
 import onnxruntime
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -32,10 +34,11 @@ from absld.watch.finals import metrics_of
 from absld.watch.identity import Identity, identity
 from absld.watch.mlflow_mirror import training
 from absld.watch.names import ClassNames
+from absld.watch.notes import note_of
 from absld.watch.replay import Files, Report, replay
-from absld.watch.store import tracking_uri
-from pipeline import cli, doctor
-from pipeline.publish import publish
+from absld.watch.store import open_store, tracking_uri
+from pipeline import doctor
+from pipeline.publish import mirror, publish
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ("cat", "dog", "ship (big)")
@@ -149,7 +152,7 @@ def test_how_it_ended_is_told_of_the_run_and_its_parent(root: Path, error: BaseE
     assert {run.info.status for run in runs_of(root).values()} == {status}
 
 
-def test_one_call_an_epoch(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_call_an_epoch_and_one_for_several_that_are_short(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     log_batch = MlflowClient.log_batch
 
@@ -157,12 +160,15 @@ def test_one_call_an_epoch(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(len(metrics))
         return log_batch(self, run_id, metrics=metrics, **more)
 
-    with training(root, WHO) as live:
-        monkeypatch.setattr(MlflowClient, "log_batch", counted)
-        for number in (1, 2, 3):
-            live.log(history(number))
-        monkeypatch.undo()
-    assert calls == [5, 5, 5]
+    for every, expected in ((0, [5, 5, 5]), (3600, [5, 10])):
+        calls.clear()
+        with training(root, replace(WHO, fingerprint=str(every)), every) as live:
+            monkeypatch.setattr(MlflowClient, "log_batch", counted)
+            for number in (1, 2, 3):
+                live.log(history(number))
+            live.end("FINISHED")
+            monkeypatch.undo()
+        assert calls == expected
 
 
 def test_an_epoch_that_does_not_fit_into_one_call_counts_once_it_is_whole(
@@ -362,6 +368,7 @@ def files(root: Path) -> Files:
         student=folder / "student.onnx",
         card=folder / "card.json",
         card_text=folder / "card.md",
+        variants=folder / "variants",
     )
     write_history(found.history, history(3))
     write_json(
@@ -371,6 +378,7 @@ def files(root: Path) -> Files:
     an_onnx_file(folder / "student.onnx")
     write_json(folder / "card.json", {"run": "absld-s0"})
     (folder / "card.md").write_text("# absld-s0\n")
+    write_json(folder / "variants/variants.json", {"fp16": None, "int8": None})
     return found
 
 
@@ -491,6 +499,66 @@ def test_a_red_check_is_a_tag_until_it_is_no_longer_made(root: Path, files: File
     write_json(files.evaluation, an_evaluation())
     replay(root, [(WHO, files)], None)
     assert tags() == {"check.attack_order": "passed", "check.deterministic": "passed"}
+
+
+def test_smaller_files_are_mirrored_with_their_numbers_until_there_are_none(root: Path, files: Files) -> None:
+    def known() -> tuple[dict[str, float], dict[str, str]]:
+        data = runs_of(root)["absld-s0"].data
+        return (
+            {key: value for key, value in data.metrics.items() if key.startswith("variants/")},
+            {key: text for key, text in data.tags.items() if key.startswith("variant.")},
+        )
+
+    assert files.card is not None and files.variants is not None
+    whole = {"clean_average": 0.9, "clean_worst": 0.75, "stored": 0.5, "square": None}
+    variants = {
+        "images": {"clean": 300, "stored": 60, "square": 0},
+        "fp32": {"file": "student.onnx", "bytes": 9, "accuracy": whole},
+        "fp16": {"bytes": 5, "accuracy": {**whole, "stored": 0.625}, "kept": True, "reason": "close"},
+        "int8": {"bytes": 3, "accuracy": {**whole, "clean_worst": 0.25}, "kept": False, "reason": "clean by 0.5"},
+    }
+    write_json(files.card, {"run": "absld-s0", "variants": variants})
+    (files.variants / "student_fp16.onnx").write_bytes(b"small")
+    replay(root, [(WHO, files)], None)
+    metrics, tags = known()
+    assert len(metrics) == 3 * 4
+    assert (metrics["variants/fp32_stored"], metrics["variants/fp16_stored"]) == (0.5, 0.625)
+    assert (metrics["variants/int8_clean_worst"], metrics["variants/int8_bytes"]) == (0.25, 3)
+    assert tags == {"variant.fp16": "kept", "variant.int8": "left out: clean by 0.5"}
+    run_id = runs_of(root)["absld-s0"].info.run_id
+    there = [file.path for file in client_of(root).list_artifacts(run_id, "variants")]
+    assert there == ["variants/student_fp16.onnx", "variants/variants.json"]
+    once = everything(root)
+    replay(root, [(WHO, files)], None)
+    assert everything(root) == once
+
+    write_json(files.card, {"run": "absld-s0", "variants": None})
+    replay(root, [(WHO, files)], None)
+    metrics, tags = known()
+    assert all(math.isnan(value) for value in metrics.values())
+    assert tags == {}
+
+
+def test_a_page_that_is_too_long_is_shortened_and_says_so(root: Path, files: Files) -> None:
+    assert files.card_text is not None
+    page = "# absld-s0\n\n" + "".join(f"line {number}\n" for number in range(2000))
+    files.card_text.write_text(page)
+    replay(root, [(WHO, files)], None)
+    note = runs_of(root)["absld-s0"].data.tags["mlflow.note.content"]
+    kept, _, said = note.partition("\n\n**Shortened: ")
+    assert said == "MLflow holds 8,000 characters here. The whole page is the artifact `card.md` of this run.**"
+    assert 7900 < len(note) <= 8000
+    assert page.startswith(kept + "\n"), "cut between two lines"
+
+
+@given(st.lists(st.sampled_from(["word " * 40, "```", "", "| a | b |"]), max_size=400))
+def test_a_note_fits_and_its_sentence_is_in_no_listing(lines: list[str]) -> None:
+    page = "\n".join(lines)
+    if page.count("```") % 2:
+        page += "\n```"
+    note = note_of(page, "card.md")
+    assert len(note) <= 8000
+    assert note == page or note.partition("**Shortened")[0].count("```") % 2 == 0
 
 
 def test_the_table_by_class_is_one_mlflow_can_show(root: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -667,8 +735,29 @@ def test_a_mirror_that_breaks_costs_a_repro_a_line(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    cli._mirror(finished, load(finished / "params.yaml"), ())
+    mirror(finished, load(finished / "params.yaml"), ())
     assert "Nothing is lost" in capsys.readouterr().out
+
+
+def test_mlflow_is_not_asked_again_unless_something_has_changed(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("pipeline.publish.publish", lambda *_: (asked.append(1), open_store(finished)))
+    params = load(finished / "params.yaml")
+    for expected, change in (
+        (1, lambda: None),
+        (1, lambda: None),
+        (2, lambda: (finished / "runs/absld-s0/evaluation/evaluation.json").touch()),
+        (3, lambda: (finished / "mlflow.db").unlink()),
+        (3, lambda: None),
+    ):
+        change()
+        mirror(finished, params, ())
+        assert len(asked) == expected
+    for expected in (4, 5):  # what is out of date now is published when it is made
+        mirror(finished, params, {"report"})
+        assert len(asked) == expected
 
 
 @pytest.mark.slow

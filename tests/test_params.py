@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from absld.errors import InputError
 from absld.params import adversarial, distillation, recipe
 from absld.params import methods as settings
 from absld.params.agreement import against_data
-from absld.params.base import parse_number
+from absld.params.base import Positive, parse_number
 from absld.params.data import Facts
 from absld.params.load import check, load
 from absld.params.yaml_file import read_yaml
@@ -152,14 +152,32 @@ def test_all_mistakes_are_told_at_once(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "empty"), ("a: [1", "params.yaml:1:"), ("a: 1\na: 2", "duplicate key"), ("- 1\n- 2", "params")],
-    ids=["empty", "broken", "twice", "a list"],
+    [
+        ("", "empty"),
+        ("a: [1", "params.yaml:1:"),
+        ("a: 1\na: 2", "duplicate key"),
+        ("- 1\n- 2", "params"),
+        ("a: \x07", "params.yaml: unacceptable character"),
+        ("a: \xfc", "params.yaml: byte 4 is not UTF-8"),
+    ],
+    ids=["empty", "broken", "twice", "a list", "control character", "another encoding"],
 )
 def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=message):
         load(path)
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["1e400", 10**400], ids=["text", "whole number"])
+def test_a_number_beyond_all_floats_is_refused(value: str | int) -> None:
+    with pytest.raises(ValidationError, match="number"):
+        TypeAdapter(Positive).validate_python(value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -134,8 +134,26 @@ def test_a_method_that_brings_a_network_survives_a_kill_while_that_is_trained(
     assert [path.stat().st_mtime_ns for path in (cut.folder / ".absld/brought").rglob("*.safetensors")] == [made]
 
 
-def wait_for(folder: Path, name: str) -> None:
-    deadline = time.monotonic() + 120
+def test_a_sweep_killed_in_the_middle_and_started_again_changes_no_byte(finished: Project, tmp_path: Path) -> None:
+    project = Project.new(tmp_path / "project")
+    process = project.start("sweep", "--workers", "2")
+    try:
+        wait_for(project.folder / ".absld/scratch", "train-*/checkpoint.pt", seconds=300)
+    finally:
+        kill_all(process)
+    process.communicate(timeout=30)
+    said = project.absld("sweep", "--workers", "2")
+    assert "runs to make; worker 1, worker 2" in said
+    assert project.outs() == finished.outs()
+    assert "up to date" in project.dvc("status")
+    assert not list((project.folder / ".absld/scratch").glob("*"))
+    assert {run.info.run_name: run.info.status for run in project.mlflow()} == dict.fromkeys(
+        ("rslad-s0", "absld-s0"), "FINISHED"
+    )
+
+
+def wait_for(folder: Path, name: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if list(folder.rglob(name)):
             return

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from absld.params.load import load
 from absld.records.files import sha256_of, write_json
 from absld.records.history import Row, write_history
 from absld.watch.store import tracking_uri
-from pipeline import cli, promote
+from pipeline import promote
 from pipeline.settings import edited
 from stages.contracts import ALL
 
@@ -109,6 +109,29 @@ def test_what_was_not_measured_does_not_pass() -> None:
     assert "no value" in nobody[1].problem
 
 
+@pytest.mark.parametrize(
+    ("classes", "left_out", "passed"),
+    [
+        (10, [], True),
+        (3, ["apgd_t"], True),
+        (10, ["apgd_t"], False),
+        (3, ["apgd_t", "fab_t"], False),
+        (10, ["apgd_ce", "apgd_t", "fab_t"], False),
+    ],
+)
+def test_only_too_few_classes_excuse_an_autoattack_that_is_not_the_standard_version(
+    classes: int, left_out: list[str], passed: bool
+) -> None:
+    measured = evaluation(classes)
+    measured["attacks"]["aa"]["settings"] = {"standard": not left_out, "left_out": left_out}
+    [judged] = judge(NONE.model_copy(update={"min_aa_average": 0.1}), measured)
+    assert (judged.value, judged.passed) == (0.6, passed)
+    assert ("without" in judged.what or "only" in judged.what) is bool(left_out)
+    assert ("set evaluate.attacks.aa.parts in params.yaml" in judged.problem) is not passed
+    [clean] = judge(NONE.model_copy(update={"min_clean_average": 0.1}), measured)
+    assert clean.passed
+
+
 def test_red_checks_are_named_with_what_they_saw() -> None:
     gates = NONE.model_copy(update={"checks": True})
     [green] = judge(gates, evaluation())
@@ -126,7 +149,7 @@ def test_no_gate_judges_nothing() -> None:
 
 def test_no_stage_sees_the_gates_so_a_changed_one_reruns_nothing() -> None:
     seen = [param for stage in ALL for param in stage.params if param.startswith("export")]
-    assert set(seen) == {"export.opset", "export.variants"}
+    assert set(seen) == {"export.opset", "export.square", "export.variants"}
 
 
 # the registry
@@ -168,7 +191,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             opened = open_stage(stage, root, **({"method": method, "seed": "0"} if stage.axes else {}))
             for path in (*opened.reads.values(), *opened.writes.values()):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text("bytes")
+                path.write_text("{}")
             opened.reads["code"].write_text(listing(opened.code, opened.resolved))
         run = root / "runs" / f"{method}-s0"
         write_history(run / "train" / "history.csv", [Row(1, "train/loss", "", 1.0)])
@@ -189,14 +212,6 @@ def project(tmp_path: Path, finished: Path, migrated: Path, monkeypatch: pytest.
     shutil.copy(migrated, root / "mlflow.db")
     monkeypatch.chdir(root)
     return root
-
-
-def absld(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run the command line in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["absld", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 def lines(root: Path) -> list[dict[str, Any]]:
@@ -232,15 +247,15 @@ def fails_autoattack(root: Path, run: str) -> None:
 
 
 def test_the_alias_moves_and_both_records_say_who_when_why_and_from_whom(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert absld(monkeypatch, "promote", "rslad-s0") == 0
+    assert absld("promote", "rslad-s0") == 0
     said = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in said.splitlines() if line.strip()}
     assert rows["min_aa_worst"] == ["min_aa_worst", "AutoAttack,", "worst", "40.0", "30.0–50.0", "≥", "40.0", "passed"]
     assert rows["checks"][-4:] == ["0", "≤", "0", "passed"]
     assert f"champion of {MODEL} is rslad-s0, version 1; before: nobody" in said
-    assert absld(monkeypatch, "promote", "absld-s0", "--reason", "fairer: wörst") == 0
+    assert absld("promote", "absld-s0", "--reason", "fairer: wörst") == 0
     assert f"champion of {MODEL} is absld-s0, version 2; before: rslad-s0, version 1" in capsys.readouterr().out
 
     first, second = lines(project)
@@ -274,10 +289,10 @@ def test_the_alias_moves_and_both_records_say_who_when_why_and_from_whom(
 
 
 def test_a_gate_that_fails_is_told_with_its_numbers_and_force_is_recorded(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fails_autoattack(project, "absld-s0")
-    assert absld(monkeypatch, "promote", "absld-s0") == 1
+    assert absld("promote", "absld-s0") == 1
     told = capsys.readouterr()
     assert told.err.splitlines() == [
         "absld-s0 is not promoted:",
@@ -286,10 +301,10 @@ def test_a_gate_that_fails_is_told_with_its_numbers_and_force_is_recorded(
         "  checks: transfer is red: it fools 9 more",
     ]
     assert told.out.count("failed") == 3
-    assert absld(monkeypatch, "promote", "absld-s0", "--force", "--dry-run") == 0
+    assert absld("promote", "absld-s0", "--force", "--dry-run") == 0
     assert (registry(project), lines(project)) == ({}, [])
 
-    assert absld(monkeypatch, "promote", "absld-s0", "--force", "--alias", "challenger") == 0
+    assert absld("promote", "absld-s0", "--force", "--alias", "challenger") == 0
     [line] = lines(project)
     assert (line["alias"], line["forced"], line["failed"]) == (
         "challenger",
@@ -305,7 +320,7 @@ def test_a_gate_that_fails_is_told_with_its_numbers_and_force_is_recorded(
 
 
 def test_what_cannot_be_promoted_is_wrong_input(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = {
         "fat-s0": "'fat-s0' is no run of params.yaml: there are rslad-s0, absld-s0",
@@ -318,7 +333,7 @@ def test_what_cannot_be_promoted_is_wrong_input(
         "stages: {evaluate: {matrix: {method: [absld], seed: [0]}, cmd: 'true', params: [evaluate.eps]}}\n"
     )
     for arguments, message in wrong.items():
-        assert absld(monkeypatch, "promote", *arguments.split()) == 2
+        assert absld("promote", *arguments.split()) == 2
         assert message in capsys.readouterr().err
     assert (registry(project), lines(project)) == ({}, [])
 

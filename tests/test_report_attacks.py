@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_runs import CAT_DOG, CHECKS, DIGITS, EPS, STEPS, TWELVE, card, run_of, teacher, write_run
+from report_runs import CAT_DOG, CHECKS, DIGITS, EPS, STEPS, TWELVE, card, run_of, teacher, walk, write_run
 from rich.console import Console
 
 from absld.errors import InputError
@@ -302,9 +302,17 @@ def test_more_mistakes_are_never_paler(one: float, other: float) -> None:
 def with_curves(run: Run, eps: Sequence[tuple[float, float, float]] = (), steps: Sequence[int] = ()) -> Run:
     """The run with the points (radius, average, worst) and, at so many steps, 0.5 and 0.25."""
     run.evaluation["curves"] = {
-        "eps": [{"value": at, "text": "", "average": one, "worst": two, "n": 6} for at, one, two in eps],
-        "steps": [{"value": at, "average": 0.5, "worst": 0.25, "n": 6} for at in steps],
-    }
+        "eps": [
+            {"value": at, "text": "", "average": one, "worst": two, "n": 6, "settings": walk(eps=at, step=at / 4)}
+            for at, one, two in eps
+        ],
+        "steps": [
+            {"value": at, "average": 0.5, "worst": 0.25, "n": 6, "settings": {
+                "eps": 8 / 255, "step": 2 / 255, "steps": at, "start": "uniform",
+            }}
+            for at in steps
+        ],
+    }  # fmt: skip
     run.evaluation["attacks"]["pgd"]["settings"] = {"steps": 20, "step": 2 / 255, "start": "uniform"}
     return run
 
@@ -332,7 +340,10 @@ def test_curves_that_were_not_measured_leave_no_figure_and_no_section(tmp_path: 
     files = write_run(tmp_path, RunKey("absld", 0), DIGITS, epochs=2)
     for curves, left in (
         (None, set()),
-        ({"eps": [], "steps": [{"value": 9, "average": 0.5, "worst": 0, "n": 9}]}, {"steps"}),
+        (
+            {"eps": [], "steps": [{"value": 9, "average": 0.5, "worst": 0, "n": 9, "settings": walk(steps=9)}]},
+            {"steps"},
+        ),
     ):
         write_json(files.evaluation, {**read_json(files.evaluation), "curves": curves})
         out = tmp_path / "reports"
@@ -352,6 +363,9 @@ def test_curves_at_other_points_stand_in_no_figure() -> None:
         with_curves(run_of("absld", 0, [8, 6]), steps=[1, 2]),
     ]
     check_agreement(runs)
+    runs[1].evaluation["curves"]["steps"][0]["settings"]["step"] = 1 / 255
+    with pytest.raises(InputError, match="curves"):
+        check_agreement(runs)
     with_curves(runs[1], steps=[1, 3])
     with pytest.raises(InputError, match="curves"):
         check_agreement(runs)
@@ -412,12 +426,23 @@ def test_the_figure_says_unit_attack_and_n(two: Path) -> None:
     ]
 
 
-def test_every_figure_of_an_attack_says_how_it_was_measured(two: Path) -> None:
+def note_of(path: Path) -> str:
+    """What stands below a figure, on the figure itself."""
+    notes = [of for of in ElementTree.parse(path).getroot().iter(f"{SVG}g") if of.get("class") == "footnote"]
+    return " ".join(str(text.text) for note in notes for text in note.iter(f"{SVG}text"))
+
+
+def test_every_figure_says_how_it_was_measured(two: Path) -> None:
     """On the figure itself: MLflow and a slide show it without its caption. The page, which has one, hides it."""
-    for path in sorted((two / "figures").glob("*.svg")):
-        if path.stem.startswith(("classes_", "mistakes_", "accuracy_by_")):
-            notes = [of for of in ElementTree.parse(path).getroot().iter(f"{SVG}g") if of.get("class") == "footnote"]
-            words = " ".join(str(text.text) for note in notes for text in note.iter(f"{SVG}text"))
-            assert re.search(r"n = \d", words), path.stem
-            assert "eps" in words or path.stem == "mistakes_clean", path.stem
+    figures = {path.stem: note_of(path) for path in sorted((two / "figures").glob("*.svg"))}
+    assert {"validation", "risk_spread", "state_absld", "classes_aa", "accuracy_by_eps"} <= set(figures)
+    for name, words in figures.items():
+        assert re.search(r"n = \d", words), name
+        assert "eps" in words or name == "mistakes_clean", name
+    against = "RSLAD and ABSLD trained against 10 steps of 0.025, gaussian start, L∞ eps 0.1."
+    assert figures["risk_spread"].startswith(f"n = 1,080 training images. {against} Lines: mean of 2 seeds")
+    assert figures["state_absld"].startswith("n = 1,080 training images. ABSLD trained against 10 steps")
+    assert figures["validation"].startswith(
+        "PGD: 7 steps of 0.025, uniform start, L∞ eps 0.1. n = 360 validation images."
+    )
     assert re.search(r"\.footnote \{ display: none \}", (two / "summary.html").read_text(encoding="utf-8"))

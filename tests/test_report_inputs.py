@@ -1,5 +1,7 @@
 """What the report reads, what it refuses, and that it is the same report every time."""
 
+import functools
+import operator
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from report_runs import files_of, run_of, write_data, write_run
 from ruamel.yaml import YAML
 
 from absld.errors import InputError
-from absld.records.files import read_json
+from absld.records.files import read_json, write_json
 from absld.records.layout import RunKey
 from absld.report.inputs import check_agreement, read_run
 from stages import report as report_stage
@@ -35,6 +37,40 @@ def test_half_a_file_is_refused(tmp_path: Path, name: str, content: str) -> None
     files = write_run(tmp_path, RunKey("absld", 0), epochs=2)
     getattr(files, name).write_text(content)
     with pytest.raises(InputError, match=getattr(files, name).name):
+        read_run(RunKey("absld", 0), files)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "lacks"),
+    [
+        ("state", "train", "train"),
+        ("evaluation", "evaluate", "curves"),
+        ("evaluation", "evaluate", "attacks.cw.interval95.overall"),
+        ("evaluation", "evaluate", "last.pgd.n"),
+        ("evaluation", "evaluate", "curves.steps.2.settings"),
+        ("card", "export", "parity.images"),
+    ],
+)
+def test_a_run_of_an_older_version_is_named_with_what_it_lacks(
+    tmp_path: Path, name: str, stage: str, lacks: str
+) -> None:
+    files = write_run(tmp_path, RunKey("absld", 3), epochs=2)
+    content = read_json(getattr(files, name))
+    *above, last = [int(key) if key.isdecimal() else key for key in lacks.split(".")]
+    del functools.reduce(operator.getitem, above, content)[last]
+    write_json(getattr(files, name), content)
+    with pytest.raises(InputError) as error:
+        read_run(RunKey("absld", 3), files)
+    said = str(error.value)
+    assert said.startswith(f"{getattr(files, name)} has no {lacks}: another version of absld wrote it.")
+    assert f"python -m stages.{stage} absld 3" in said
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "7"])
+def test_json_that_is_no_object_lacks_everything(tmp_path: Path, content: str) -> None:
+    files = write_run(tmp_path, RunKey("absld", 0), epochs=2)
+    files.evaluation.write_text(content)
+    with pytest.raises(InputError, match="has no dataset"):
         read_run(RunKey("absld", 0), files)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from absld.errors import InputError
-from absld.metrics import MANY_CLASSES
+from absld.metrics import tail_of
 from absld.records.files import read_json
 from absld.records.layout import RunKey
 from pipeline.compare import evaluation_file
@@ -114,7 +114,7 @@ def row(paper: Paper, table: Table, attack: str, runs: Sequence[Run]) -> Row:
     """The runs of one method under one attack, the mean over their seeds."""
     method = runs[0].key.method
     found = [run.evaluation["attacks"][attack]["accuracy"] for run in runs if attack in run.evaluation["attacks"]]
-    names = {"average": "average", "worst": tail(runs[0]), "overall": "overall"}
+    names = {"average": "average", "worst": tail_of(runs[0].evaluation["classes"]), "overall": "overall"}
     cells = {}
     for measure in MEASURES:
         percent = table.rows[method][attack][measure] if method in table.rows else None
@@ -124,11 +124,6 @@ def row(paper: Paper, table: Table, attack: str, runs: Sequence[Run]) -> Row:
             finding=paper.finding_at(Place(table.number, method, attack, measure)),
         )
     return Row(method, len(found), cells)
-
-
-def tail(run: Run) -> str:
-    """What our own `overall` takes for the worst: the worst tenth where there are many classes."""
-    return "worst10" if len(run.evaluation["classes"]) >= MANY_CLASSES else "worst"
 
 
 def _read(file: Path) -> Run:

@@ -5,6 +5,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
+from absld.metrics import tail_of
 from absld.records.attacks import attack_label
 from absld.report.wording import DASH, MINUS, method_label, percent, points
 from pipeline.paper import comparison
@@ -56,7 +57,7 @@ def _heading(paper: Paper, table: Table, runs: Sequence[Run]) -> Iterator["Text"
     from rich.text import Text
 
     yield Text(f"Table {table.number} of {paper.source.partition(',')[0]}: {table.subject}", "bold")
-    ours, tail = comparison.subject(runs[0]), comparison.tail(runs[0])
+    ours, tail = comparison.subject(runs[0]), tail_of(runs[0].evaluation["classes"])
     if ours != (table.dataset, table.architecture):
         yield Text(
             f"Ours is {' with '.join(ours)}: other data or another network, so a difference says nothing of a method.",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from absld.params.recipe import Method, OwnInput
 from absld.params.root import Params
 from absld.params.teacher import Teacher, TeacherRobustBench
+from absld.records.attacks import AUTOATTACK, left_out_parts
 from absld.records.layout import RunKey
 from absld.records.numbers import number_text
 
@@ -76,7 +77,7 @@ def _of_run(run: Run, profile: Params, block: Method) -> dict[str, Any]:
     mean_std = student["normalisation"]
     normalisation = mean_std and {"mean": mean_std[0], "std": mean_std[1]}
     attacks = {
-        f"evaluate.attacks.{name}.{key}": measured[name]["settings"].get(key) if name in measured else value
+        f"evaluate.attacks.{name}.{key}": _setting(measured[name]["settings"], key) if name in measured else value
         for name, settings in _attacks(profile).items()
         for key, value in settings.items()
     }
@@ -111,6 +112,13 @@ def _of_profile(profile: Params, block: Method, select_on: str) -> dict[str, Any
         },
         **_flat(block.model_dump(exclude_none=True)),
     }
+
+
+def _setting(settings: Mapping[str, Any], key: str) -> Any:
+    """As params.yaml has it; evaluation.json says of AutoAttack's parts what each found."""
+    if key != "parts":
+        return settings.get(key)
+    return [part for part in AUTOATTACK if part not in left_out_parts(settings)]
 
 
 def _attacks(profile: Params) -> dict[str, dict[str, Any]]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from absld.metrics import MANY_CLASSES
+from absld.metrics import tail_of
 from absld.params.export import Gates
-from absld.records.attacks import ATTACKS
+from absld.records.attacks import ATTACKS, attack_name, left_out_parts, possible_parts
 
 ROUNDING = 1e-9
 """A mean of class accuracies may miss by so much the limit that it equals."""
@@ -42,7 +42,7 @@ def judge(gates: Gates, evaluation: Mapping[str, Any]) -> list[Judged]:
         evaluation: What evaluation.json holds. An attack or a check that it lacks fails its gate.
 
     """
-    tail = "worst10" if len(evaluation["classes"]) >= MANY_CLASSES else "worst"
+    tail = tail_of(evaluation["classes"])
     measured = {
         "min_clean_average": ("clean", "average"),
         "min_aa_average": ("aa", "average"),
@@ -60,10 +60,18 @@ def _bounded(gate: str, attack: str, measure: str, limit: float, evaluation: Map
     if outcome is None:
         problem = f"{ATTACKS[attack]} was not run: set evaluate.attacks.{attack} in params.yaml, then `absld repro`"
         return Judged(gate, what, None, None, limit, False, problem)
-    if not outcome.get("settings", {}).get("standard", True):
-        what += f" ({outcome['settings']['version']})"
+    left_out = left_out_parts(outcome.get("settings", {}))
+    if left_out:
+        what = f"{attack_name(attack, outcome['settings'])}, {measure}"
     value = outcome["accuracy"][measure]
     interval = outcome["interval95"].get(measure)
+    avoidable = [ATTACKS[part] for part in left_out if part in possible_parts(len(evaluation["classes"]))]
+    if avoidable:
+        problem = (
+            f"this is not the standard version of {ATTACKS[attack]}, which has {' and '.join(avoidable)} too: set "
+            f"evaluate.attacks.{attack}.parts in params.yaml to all of it, then `absld repro`"
+        )
+        return Judged(gate, what, value, interval and (interval[0], interval[1]), limit, False, problem)
     passed, problem = _within(value, limit, least=gate.startswith("min_"), unit=1 if measure == "nsd" else 100)
     return Judged(gate, what, value, interval and (interval[0], interval[1]), limit, passed, problem)
 

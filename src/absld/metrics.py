@@ -41,6 +41,11 @@ def overall(rates: Rates) -> Rates:
     return (average(rates) + low) / 2
 
 
+def tail_of(names: Sequence[str]) -> str:
+    """What `overall` averages with the average: `worst`, or of very many classes `worst10`. Tables show the same."""
+    return "worst10" if len(names) >= MANY_CLASSES else "worst"
+
+
 OVER_CLASSES = {"average": average, "worst": worst, "worst10": worst10, "overall": overall}
 """Every summary of the class accuracies that has a bootstrap interval."""
 

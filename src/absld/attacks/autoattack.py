@@ -5,6 +5,7 @@ decides on batches and seeds, and can stop and go on. Two things are adapted: th
 wrong classes, and APGD-T, whose loss needs four classes, is left out below that.
 """
 
+from collections.abc import Collection, Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -12,20 +13,36 @@ import torch
 from pyautoattack import AutoAttack
 from torch import nn
 
+from absld.errors import InputError
+from absld.params.attacks import AutoAttackPart
+from absld.records.attacks import APGD, TARGETED_APGD_CLASSES, possible_parts
 from absld.shapes import Images, Labels
 
-PARTS = ("apgd_ce", "apgd_t", "fab_t", "square")
-"""In the order of the cascade: each gets what survived the one before."""
 VERSION = f"pyautoattack {version('pyautoattack')}"
 TARGETS = 9
 """Target classes of the targeted parts, for 100 classes too."""
-DLR_CLASSES = 4
-"""The targeted DLR loss compares with the fourth-highest logit."""
 
 
-def is_standard(classes: int) -> bool:
-    """Whether all parts of the standard version run: with 2 or 3 classes APGD-T cannot."""
-    return classes >= DLR_CLASSES
+def cascade(wanted: Iterable[AutoAttackPart], classes: int) -> list[AutoAttackPart]:
+    """The parts that run, in the order of the standard version: those of `wanted` that can.
+
+    Raises:
+        InputError: none of them can.
+
+    """
+    asked = set(wanted)
+    parts = [part for part in possible_parts(classes) if part in asked]
+    if not parts:
+        raise InputError(
+            f"evaluate.attacks.aa.parts: APGD-T needs {TARGETED_APGD_CLASSES} classes, and there are {classes}: ask "
+            "for another part"
+        )
+    return parts
+
+
+def outdoes_walks(parts: Collection[str], classes: int) -> bool:
+    """Whether parts that ran must leave no more images than PGD and CW: every APGD that can run is among them."""
+    return all(part in parts for part in possible_parts(classes) if part in APGD)
 
 
 def targets(classes: int) -> int:
@@ -51,7 +68,7 @@ def standard(net: nn.Module, eps: float, classes: int, device: torch.device) -> 
         "fab_t": ensemble.fab,
         "square": ensemble.square,
     }
-    return parts if is_standard(classes) else {name: part for name, part in parts.items() if name != "apgd_t"}
+    return {name: parts[name] for name in possible_parts(classes)}
 
 
 def perturb(part: Any, x: Images, y: Labels, seed: int) -> Images:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from absld.distributed import drawn
 from absld.params.attacks import Start, Walk
 from absld.shapes import Images, Logits, PerSample, Scalar
 
@@ -69,13 +70,13 @@ class LinfWalk:
     def _started(self, x: Images, low: Images, high: Images, eps: "float | Images") -> Images:
         match self.start:
             case "gaussian":
-                return x + GAUSSIAN_START * torch.randn_like(x)
+                return x + GAUSSIAN_START * drawn(torch.randn_like, x)
             case "gaussian_clipped":
-                return (x + GAUSSIAN_START * torch.randn_like(x)).clamp(0, 1)
+                return (x + GAUSSIAN_START * drawn(torch.randn_like, x)).clamp(0, 1)
             case "uniform":
-                return torch.minimum(torch.maximum(x + eps * (2 * torch.rand_like(x) - 1), low), high)
+                return torch.minimum(torch.maximum(x + eps * (2 * drawn(torch.rand_like, x) - 1), low), high)
             case "uniform_unclipped":
-                return x + eps * (2 * torch.rand_like(x) - 1)
+                return x + eps * (2 * drawn(torch.rand_like, x) - 1)
             case "none":
                 return x.clone()
 

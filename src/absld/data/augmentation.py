@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from absld import distributed
 from absld.params.train import Augmentation
 from absld.shapes import Flags, Images, Labels, Offsets, PlanarPixels
 
@@ -25,10 +26,15 @@ class Variants(NamedTuple):
     mirrored: Flags
 
 
+def offsets(augmentation: Augmentation) -> int:
+    """Places that a crop may start at, in each direction."""
+    return 2 * augmentation.crop_padding + 1
+
+
 def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> Variants:
     """Draw a variant for each of `count` images, all equally likely, on the generator's device."""
-    offsets, device = 2 * augmentation.crop_padding + 1, generator.device
-    top, left = torch.randint(offsets, (2, count), generator=generator, device=device)
+    device = generator.device
+    top, left = torch.randint(offsets(augmentation), (2, count), generator=generator, device=device)
     heads = torch.randint(2, (count,), generator=generator, device=device).bool()
     return Variants(top, left, heads & augmentation.horizontal_flip)
 
@@ -46,10 +52,48 @@ def vary(x: PlanarPixels, variants: Variants, augmentation: Augmentation) -> Pla
     return padded.gather(2, places[:, None, :].expand(-1, x.shape[1], -1)).view_as(x)
 
 
+class Plan(NamedTuple):
+    """Which images come, in which order and in which variant."""
+
+    rows: Offsets
+    """Numbers of the images."""
+    variants: Variants
+
+    def split(self, size: int) -> Iterator["Plan"]:
+        """The same in batches; the last one may be smaller."""
+        for start in range(0, len(self.rows), size):
+            yield self.take(slice(start, start + size))
+
+    def batches(self, size: int) -> Iterator["Plan"]:
+        """The same, of each batch the rows of this process (absld.distributed)."""
+        for batch in self.split(size):
+            yield batch.take(distributed.rows(len(batch.rows)))
+
+    def take(self, which: slice | Tensor) -> "Plan":
+        """Some of it."""
+        return Plan(self.rows[which], Variants(*(drawn[which] for drawn in self.variants)))
+
+    def images(self, x: PlanarPixels, augmentation: Augmentation) -> Images:
+        """The images themselves, in [0, 1], on the device of `x`."""
+        return _floats(vary(x[self.rows], self.variants, augmentation))
+
+
+def plan(count: int, augmentation: Augmentation, generator: torch.Generator, device: torch.device) -> Plan:
+    """An epoch: each of `count` images once, in random order and in a random variant.
+
+    All is drawn from `generator`, on its device, and brought to `device`.
+    """
+    order = torch.randperm(count, generator=generator, device=generator.device)
+    variants = draw(count, augmentation, generator)
+    return Plan(order.to(device), Variants(*(drawn.to(device) for drawn in variants)))
+
+
 def batches(
     x: PlanarPixels, y: Labels, batch_size: int, augmentation: Augmentation, generator: torch.Generator
 ) -> Iterator[tuple[Images, Labels]]:
     """One epoch: every image once, in random order and in a random variant; the last batch may be smaller.
+
+    Of each batch come the rows of this process.
 
     Args:
         x: the training images, uint8, channels first, on the device that they are trained on.
@@ -59,12 +103,8 @@ def batches(
         generator: where all draws come from; best on the images' device, but any will do.
 
     """
-    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
-    variants = Variants(*(drawn.to(x.device) for drawn in draw(len(x), augmentation, generator)))
-    for start in range(0, len(x), batch_size):
-        rows = order[start : start + batch_size]
-        chosen = Variants(*(drawn[start : start + batch_size] for drawn in variants))
-        yield _floats(vary(x[rows], chosen, augmentation)), y[rows]
+    for batch in plan(len(x), augmentation, generator, x.device).batches(batch_size):
+        yield batch.images(x, augmentation), y[batch.rows]
 
 
 def _mirrored(x: PlanarPixels, padding: int) -> PlanarPixels:

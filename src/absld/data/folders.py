@@ -9,6 +9,8 @@ from typing import NamedTuple
 from absld.errors import InputError
 
 PARTS = ("train", "test")
+KEY = "data.root"
+"""What params.yaml calls the folder."""
 LAYOUT = "an image folder has ROOT/train/<class>/* and ROOT/test/<class>/*"
 
 
@@ -19,7 +21,7 @@ class Listing(NamedTuple):
     classes: list[str]
     """The names of the class folders, sorted; the same in both parts."""
     files: Mapping[str, list[list[Path]]]
-    """Part (train, test) to the images of each class, sorted by name."""
+    """Part (train, test, or test alone) to the images of each class, sorted by name."""
 
 
 def listing_of(root: Path) -> Listing:
@@ -31,29 +33,50 @@ def listing_of(root: Path) -> Listing:
 
     """
     if not root.is_dir():
-        raise InputError(f"data.root: there is no folder {root}; {LAYOUT}")
-    names = {part: _class_names(root / part) for part in PARTS}
+        raise InputError(f"{KEY}: there is no folder {root}; {LAYOUT}")
+    names = {part: _class_names(root / part, KEY) for part in PARTS}
     for part, other in (PARTS, PARTS[::-1]):
         if alone := sorted(set(names[part]) - set(names[other])):
-            raise InputError(f"data.root: {root / part} has classes that {other} lacks: {', '.join(alone)}")
+            raise InputError(f"{KEY}: {root / part} has classes that {other} lacks: {', '.join(alone)}")
     classes = names["train"]
     if len(classes) < 2:
-        raise InputError(f"data.root: {root / 'train'} has {len(classes)} class folders; at least 2 are needed")
-    return Listing(root, classes, {part: [_images(root / part / name) for name in classes] for part in PARTS})
+        raise InputError(f"{KEY}: {root / 'train'} has {len(classes)} class folders; at least 2 are needed")
+    return Listing(root, classes, {part: [_images(root / part / name, KEY) for name in classes] for part in PARTS})
 
 
-def _class_names(folder: Path) -> list[str]:
+def part_of(root: Path, where: str) -> Listing:
+    """List the images of the test part alone: ROOT/test/<class>/* where there is that, else ROOT/<class>/*.
+
+    Args:
+        root: the folder, which exists.
+        where: what the user named it with, for messages.
+
+    Raises:
+        InputError: there are fewer than two classes; or a class has no image, or has folders inside.
+
+    """
+    inner = root / "test"
+    folder = inner if inner.is_dir() and _class_names(inner, where) else root
+    classes = _class_names(folder, where)
+    if len(classes) < 2:
+        raise InputError(
+            f"{where}: {folder} has {len(classes)} class folders; at least 2 are needed, each with its images inside"
+        )
+    return Listing(root, classes, {"test": [_images(folder / name, where) for name in classes]})
+
+
+def _class_names(folder: Path, where: str) -> list[str]:
     if not folder.is_dir():
-        raise InputError(f"data.root: there is no folder {folder}; {LAYOUT}")
+        raise InputError(f"{where}: there is no folder {folder}; {LAYOUT}")
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path, where: str) -> list[Path]:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     if inner := [entry for entry in entries if entry.is_dir()]:
-        raise InputError(f"data.root: {inner[0]} is a folder inside a class folder; {LAYOUT}")
+        raise InputError(f"{where}: {inner[0]} is a folder inside a class folder; {LAYOUT}")
     if not entries:
-        raise InputError(f"data.root: the class folder {folder} has no images; add some or remove it in both parts")
+        raise InputError(f"{where}: the class folder {folder} has no images; add some or remove it in both parts")
     return entries
 
 

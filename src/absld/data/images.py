@@ -17,7 +17,7 @@ _CHUNK = 128
 """Images that a thread reads at a time."""
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L")
 """Pillow's modes for grey images of 16 bits."""
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What Pillow raises for a file that is no image, or half of one."""
 
 
@@ -55,7 +55,7 @@ def read_image(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)
             image = _converted(upright, "L" if channels == 1 else "RGB")
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} cannot be read as an image ({error}): repair or remove it") from error
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)

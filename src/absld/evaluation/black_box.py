@@ -43,7 +43,8 @@ def evaluate_black_box(
         network: Logits from images in [0, 1]; in evaluation mode, on the device that is to be used.
         split: The test images.
         classes: Names by class id.
-        settings: The section of params.yaml. Square has the images of `attacks.aa`; where that is null, it is not run.
+        settings: The section of params.yaml. Square has the images of `attacks.aa`; where that is null, or Square is
+            none of its parts, it is not run.
         examples: Made of these test images, with any other network.
         examples_about: What evaluation.json says of where they are from.
         scratch: Folder where finished chunks are kept: started again with the same inputs, the evaluation goes on.
@@ -79,9 +80,9 @@ def evaluate_black_box(
 
 
 def _plan(net: Forward, settings: Evaluate, split: Split, classes: Sequence[str]) -> list[Attack]:
-    """Clean images, and the last part of AutoAttack as if it were the first."""
-    wanted = Attacks(fgsm=None, pgd=None, cw=None, aa=settings.attacks.aa)
-    whole = planned(net, settings.model_copy(update={"attacks": wanted}), split.y, classes)
-    clean = [attack for attack in whole if attack.key == "clean"]
-    square = [attack for attack in whole if attack.key == "square"]
-    return clean + [replace(attack, after="clean", settings=dict(SQUARE)) for attack in square]
+    """Clean images, and Square by itself where it is among the parts of AutoAttack that are asked for."""
+    aa = settings.attacks.aa
+    alone = None if aa is None or "square" not in aa.parts else aa.model_copy(update={"parts": ["square"]})
+    wanted = Attacks(fgsm=None, pgd=None, cw=None, aa=alone)
+    clean, *square = planned(net, settings.model_copy(update={"attacks": wanted}), split.y, classes)
+    return [clean, *(replace(attack, settings=dict(SQUARE)) for attack in square)]

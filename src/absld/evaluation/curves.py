@@ -1,7 +1,7 @@
 """How accuracy falls as PGD's ball grows, and as its walk grows longer: for two figures, never for the table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,23 +21,37 @@ from absld.records.numbers import number_text
 def curve_attacks(net: Forward, settings: Evaluate, y: NDArray[np.int64], classes: Sequence[str]) -> list[Attack]:
     """PGD once for each point. All begin at the same random points of their balls, so that the curves are smooth.
 
-    Against eps: as many steps as `attacks.pgd` has, each a quarter of the radius. Against steps: the radius `eps`, and
-    steps as long as those of `attacks.pgd`. Without `attacks.pgd`: 20 steps, a quarter of `eps`.
-
     Raises:
         InputError: there are fewer images than classes.
 
     """
-    curves, table, eps = settings.curves, settings.attacks.pgd, settings.eps
-    if curves is None:
+    if settings.curves is None:
         return []
-    rows = balanced(y, curves.n)
+    rows = balanced(y, settings.curves.n)
     enough(rows, classes, "evaluate.curves.n")
-    steps, step = (table.steps, table.step) if table else (STEPS, eps / STEPS_ACROSS)
-    walks = {eps_key(value): LinfWalk(value, value / STEPS_ACROSS, steps, "uniform") for value in curves.eps}
-    walks |= {steps_key(value): LinfWalk(eps, step, value, "uniform") for value in curves.steps}
+    walks = {**eps_walks(settings), **steps_walks(settings)}
     attacks = [walked(key, pgd(walk), net, rows, keep=rows[:0]) for key, walk in walks.items()]
     return [replace(attack, stream="curve", measured=False) for attack in attacks]
+
+
+def eps_walks(settings: Evaluate) -> dict[str, LinfWalk]:
+    """By key, one for each radius, the smallest first: as many steps as `attacks.pgd`, each a quarter of the radius.
+
+    Without `attacks.pgd`: 20 steps.
+    """
+    radii, table = settings.curves.eps if settings.curves else [], settings.attacks.pgd
+    steps = table.steps if table else STEPS
+    return {eps_key(eps): LinfWalk(eps, eps / STEPS_ACROSS, steps, "uniform") for eps in sorted(set(radii))}
+
+
+def steps_walks(settings: Evaluate) -> dict[str, LinfWalk]:
+    """By key, one for each length, the shortest first: the radius `eps`, and steps as long as those of `attacks.pgd`.
+
+    Without `attacks.pgd`: steps of a quarter of `eps`.
+    """
+    lengths, table, eps = settings.curves.steps if settings.curves else [], settings.attacks.pgd, settings.eps
+    step = table.step if table else eps / STEPS_ACROSS
+    return {steps_key(steps): LinfWalk(eps, step, steps, "uniform") for steps in sorted(set(lengths))}
 
 
 def curve_blocks(found: Mapping[str, Verdict], settings: Evaluate, classes: int) -> dict[str, Any] | None:
@@ -46,23 +60,18 @@ def curve_blocks(found: Mapping[str, Verdict], settings: Evaluate, classes: int)
         return None
     return {
         "eps": [
-            {"value": value, "text": number_text(value), **_point(found[eps_key(value)], classes)}
-            for value in sorted(set(settings.curves.eps))
+            {"value": walk.eps, "text": number_text(walk.eps), **_point(found[key], walk, classes)}
+            for key, walk in eps_walks(settings).items()
         ],
         "steps": [
-            {"value": value, **_point(found[steps_key(value)], classes)} for value in sorted(set(settings.curves.steps))
+            {"value": walk.steps, **_point(found[key], walk, classes)} for key, walk in steps_walks(settings).items()
         ],
     }
 
 
 def curve_orders(settings: Evaluate) -> list[list[str]]:
     """The attacks of each curve, the weakest first."""
-    if settings.curves is None:
-        return []
-    return [
-        [eps_key(value) for value in sorted(set(settings.curves.eps))],
-        [steps_key(value) for value in sorted(set(settings.curves.steps))],
-    ]
+    return [] if settings.curves is None else [[*eps_walks(settings)], [*steps_walks(settings)]]
 
 
 def eps_key(value: float) -> str:
@@ -75,6 +84,6 @@ def steps_key(value: int) -> str:
     return f"pgd_steps_{value}"
 
 
-def _point(verdict: Verdict, classes: int) -> dict[str, Any]:
+def _point(verdict: Verdict, walk: LinfWalk, classes: int) -> dict[str, Any]:
     table = verdict.table(classes)
-    return {"average": table.average, "worst": table.worst, "n": len(verdict.rows)}
+    return {"average": table.average, "worst": table.worst, "n": len(verdict.rows), "settings": asdict(walk)}

@@ -28,6 +28,7 @@ from absld.evaluation.telling import OnClasses, OnProgress, Telling, no_classes,
 from absld.evaluation.verdicts import Verdict
 from absld.evaluation.workers import Job, examined
 from absld.params.evaluate import Evaluate
+from absld.records.attacks import APGD, AUTOATTACK
 
 OF_LAST = ("clean", "pgd")
 """What the last epoch's weights are measured with: how far they lie from the best epoch's, no more."""
@@ -86,11 +87,11 @@ def evaluate(
         job = Job(best, split, classes, settings, scratch and scratch / "best", teacher=teacher)
         found, plan, net = examined(job, processes, Telling(on_progress, on_classes))
         described = {attack.key: attack.settings for attack in plan if attack.measured}
-        parts = [key for key in autoattack.PARTS if key in found]
+        parts = [key for key in AUTOATTACK if key in found]
         if parts:
             found["aa"] = autoattack_as_one(found, split.y, settings.keep)
             described["aa"] = autoattack_settings(found, len(classes))
-        checks = _checks(found, parts, net, split, settings)
+        checks = _checks(found, parts, net, job)
         of_last = _measured_last(last, job, scratch, on_progress)
     shown = [key for key in described if key not in parts]
     return Evaluation(
@@ -103,21 +104,22 @@ def evaluate(
     )
 
 
-def _checks(
-    found: Mapping[str, Verdict], parts: Sequence[str], net: Forward, split: Split, settings: Evaluate
-) -> dict[str, Check]:
-    rows = probes.probed(split.y)
-    x, y = to_images(split.x[rows]).to(net.device), torch.from_numpy(split.y[rows]).to(net.device)
+def _checks(found: Mapping[str, Verdict], parts: Sequence[str], net: Forward, job: Job) -> dict[str, Check]:
+    y = job.split.y
+    rows = probes.probed(y)
+    images, labels = to_images(job.split.x[rows]).to(net.device), torch.from_numpy(y[rows]).to(net.device)
+    strong = autoattack.outdoes_walks(parts, len(job.classes))
+    ordered = found if strong else {key: verdict for key, verdict in found.items() if key != "aa"}
     checks = {
-        "attack_order": check.attack_order(found, curve_orders(settings)),
-        "deterministic": check.deterministic(net, x),
-        "gradient_not_zero": check.gradient_not_zero(net, x, y),
+        "attack_order": check.attack_order(ordered, curve_orders(job.settings)),
+        "deterministic": check.deterministic(net, images),
+        "gradient_not_zero": check.gradient_not_zero(net, images, labels),
         "huge_eps": check.huge_eps(found[probes.HUGE]),
         "logit_scale": check.logit_scale(found[probes.WHITE_BOX], found[probes.SCALED]),
     }
     if probes.TRANSFER in found:
         checks["transfer"] = check.transfer(found[probes.WHITE_BOX], found[probes.TRANSFER])
-    if parts:
+    if "square" in parts and APGD & set(parts):
         checks["square_beats_apgd"] = check.square_beats_apgd(found["square"], found[parts[-2]])
     return checks
 

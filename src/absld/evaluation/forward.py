@@ -9,8 +9,11 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from absld.evaluation.folded import folded
+from absld.engine.compiled import Compiler, FixedShape, Say
+from absld.engine.precision import WORTH_COMPILING, forward_cost
+from absld.networks.folded import folded
 from absld.networks.frozen import frozen_view
+from absld.networks.zoo import Classifier
 from absld.shapes import Images, Logits
 
 T = TypeVar("T")
@@ -29,8 +32,20 @@ class Forward(nn.Module):
         self.eval()
         self.on_work = on_work
         self.pieces = 1
+        self.fixed: FixedShape | None = None
+        """The same for batches of one size, compiled, where that pays."""
         tensors = chain(network.parameters(), network.buffers())
         self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+    def quicken(self, chunk: int, passes: int, say: Say = print) -> None:
+        """On a GPU, compile for chunks of so many images, if what is to come earns it back: about `passes` passes.
+
+        What survives fills a chunk up, for little there. A CPU would compute on the filling, and gains little besides.
+        """
+        if self.device.type != "cuda" or not isinstance(self.network, Classifier):
+            return
+        if forward_cost(self.network) * passes >= WORTH_COMPILING["cuda"]:
+            self.fixed = FixedShape(self.fast, chunk, Compiler(self.device, say))
 
     @torch.no_grad()
     def judge(self, x: Images) -> Logits:
@@ -42,6 +57,8 @@ class Forward(nn.Module):
         """The same to rounding, for the attacks."""
         gradient = x.requires_grad and torch.is_grad_enabled()
         self.on_work(len(x) * (GRADIENT_COST if gradient else 1))
+        if self.fixed is not None:
+            return self.fixed(x)
         if self.pieces == 1:
             return self.fast(x)  # type: ignore[no-any-return]
         return torch.cat([self._piece(piece, gradient) for piece in x.chunk(self.pieces)])
@@ -62,6 +79,7 @@ class Forward(nn.Module):
                 if self.pieces >= images:
                     raise
             self.pieces *= 2
+            self.fixed = None
             torch.cuda.empty_cache()
 
 

@@ -15,7 +15,9 @@ from absld.errors import InputError
 from absld.evaluation.forward import GRADIENT_COST, Forward
 from absld.evaluation.refusals import EvaluationRefusedError
 from absld.evaluation.selection import Rows, balanced
+from absld.params.attacks import AutoAttackPart
 from absld.params.evaluate import Evaluate
+from absld.records.attacks import AUTOATTACK
 from absld.shapes import Images, Labels
 
 Perturb = Callable[[Images, Labels, int], Images]
@@ -67,20 +69,24 @@ def walked(key: str, attack: GradientAttack, net: Net, rows: Rows, keep: Rows, *
     return Attack(key, rows, lambda x, y, seed: attack(net, x, y), settings, walk.eps, passes, keep=keep)
 
 
-def cascade(net: Forward, eps: float, classes: int, rows: Rows) -> list[Attack]:
+def cascade(
+    net: Forward, eps: float, classes: int, rows: Rows, wanted: Sequence[AutoAttackPart] = AUTOATTACK
+) -> list[Attack]:
     """AutoAttack's parts: the first gets what is classified correctly, each other one what is still left.
 
     Raises:
+        InputError: there are too few classes for all of `wanted`.
         EvaluationRefusedError: there are fewer than two classes.
 
     """
     if classes < 2:
         raise EvaluationRefusedError(f"{classes} class: AutoAttack needs another class to arrive at")
+    parts = autoattack.standard(net, eps, classes, net.device)
     attacks, after = [], "clean"
-    for key, part in autoattack.standard(net, eps, classes, net.device).items():
+    for key in autoattack.cascade(wanted, classes):
         targets = autoattack.targets(classes) if key in ("apgd_t", "fab_t") else 1
         passes = AUTOATTACK_PASSES[key] * targets + 1
-        attacks.append(Attack(key, rows, partial(autoattack.perturb, part), {}, eps, passes, after))
+        attacks.append(Attack(key, rows, partial(autoattack.perturb, parts[key]), {}, eps, passes, after))
         after = key
     return attacks
 
@@ -89,7 +95,8 @@ def planned(net: Forward, settings: Evaluate, y: NDArray[np.int64], classes: Seq
     """Everything that a section of params.yaml asks for, in the order in which it is run.
 
     Raises:
-        InputError: a class has no image, or an attack has fewer images than there are classes.
+        InputError: a class has no image, an attack has fewer images than there are classes, or there are too few
+            classes for every part of AutoAttack that is asked for.
         EvaluationRefusedError: there are fewer classes than an attack needs.
 
     """
@@ -109,7 +116,7 @@ def planned(net: Forward, settings: Evaluate, y: NDArray[np.int64], classes: Seq
         walk = LinfWalk(eps, wanted.cw.step, wanted.cw.steps, wanted.cw.start)
         plan.append(walked("cw", cw(walk, wanted.cw.kappa), net, rows["cw"], keep["cw"], kappa=wanted.cw.kappa))
     if wanted.aa:
-        plan += cascade(net, eps, len(classes), rows["aa"])
+        plan += cascade(net, eps, len(classes), rows["aa"], wanted.aa.parts)
     return plan
 
 

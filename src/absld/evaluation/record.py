@@ -12,24 +12,27 @@ from absld.evaluation.verdicts import Verdict, fewest
 from absld.intervals import intervals95
 from absld.metrics import accuracies
 from absld.params.evaluate import Evaluate
+from absld.records.attacks import ATTACKS, AUTOATTACK
 
 
 def autoattack_as_one(found: Mapping[str, Verdict], y: NDArray[np.int64], keep: int) -> Verdict:
     """AutoAttack's parts as one attack: an image survives if it survives every part."""
-    parts = [found[key] for key in autoattack.PARTS if key in found]
+    parts = [found[key] for key in AUTOATTACK if key in found]
     end = parts[-1]
     return Verdict(end.rows, end.y, end.label, fewest([part.kept for part in parts], y, keep))
 
 
 def autoattack_settings(found: Mapping[str, Verdict], classes: int) -> dict[str, Any]:
     """What evaluation.json says about AutoAttack; `parts`: the average accuracy after each."""
-    standard = autoattack.is_standard(classes)
+    left_out = [key for key in AUTOATTACK if key not in found]
+    without = f" without {', '.join(ATTACKS[key] for key in left_out)}" if left_out else ""
     return {
-        "version": "standard" if standard else "standard without APGD-T",
-        "standard": standard,
+        "version": f"standard{without}",
+        "standard": not left_out,
+        "left_out": left_out,
         "implementation": autoattack.VERSION,
         "targets": autoattack.targets(classes),
-        "parts": {key: found[key].table(classes).average for key in autoattack.PARTS if key in found},
+        "parts": {key: found[key].table(classes).average for key in AUTOATTACK if key in found},
     }
 
 

@@ -8,7 +8,7 @@ from absld.metrics import ClassTable
 OnProgress = Callable[[str, int, int], None]
 """What is going on, how much is done, how much there is: in hundredths of the work."""
 OnClasses = Callable[[str, ClassTable], None]
-"""An attack that has ended, and what it left of each class: of this process's share of the images."""
+"""An attack that has ended, and what it left of each class: of the images whose chunks are done."""
 
 EVERY = 0.2
 """Seconds between two messages, at least."""
@@ -28,10 +28,11 @@ class Telling:
 
     def __init__(self, on_progress: OnProgress = silent, on_classes: OnClasses = no_classes) -> None:
         self._on_progress = on_progress
-        self.classes = on_classes
+        self._on_classes = on_classes
         self._total = self._done = self._within = self._share = 0
         self._text = ""
         self._found: dict[str, tuple[int, int]] = {}
+        self._classes: dict[str, int] = {}
         self._told = float("-inf")
 
     def plan(self, images: int) -> None:
@@ -56,8 +57,15 @@ class Telling:
         self._done, self._share, self._within = self._done + self._share, 0, 0
         self._tell()
 
+    def classes(self, attack: str, table: ClassTable) -> None:
+        """What the attack left of each class; told again only when more images are known."""
+        images = int(table.total.sum())
+        if images > self._classes.get(attack, 0):
+            self._classes[attack] = images
+            self._on_classes(attack, table)
+
     def _tell(self) -> None:
         self._told = time.monotonic()
-        found = "  ".join(f"{key} {right / images:.1%}" for key, (right, images) in self._found.items())
-        done = HUNDRED * (self._done + self._within) // self._total
-        self._on_progress(f"{self._text.replace('_', ' ')}:  {found}", done, HUNDRED)
+        found = "".join(f"  {key} {right / images:.1%}" for key, (right, images) in self._found.items())
+        done = HUNDRED * (self._done + self._within) // max(self._total, 1)
+        self._on_progress(f"{self._text.replace('_', ' ')}{f':{found}' if found else ''}", done, HUNDRED)

@@ -136,18 +136,27 @@ class Bench:
                 done = self._remembered(attack, number, rows, labels[attack.after][rows] if attack.after else None)
                 own[rows] = done["label"]
                 yield attack, done
-            self._tell_classes(attack, own)
+            if attack.measured:
+                self._tell_classes(attack, own.copy())
 
     def _tell_classes(self, attack: Attack, label: Labels16) -> None:
+        """Of our own images (`label`), and of those whose chunks others have finished."""
+        for number, rows in enumerate(chunks(attack.rows, self.chunk)):
+            file = self._file(attack, number)
+            if label[rows[0]] == NOT_ATTACKED and file is not None and file.exists():
+                label[rows] = read_npz(file)["label"]
         seen = np.flatnonzero(label != NOT_ATTACKED)
-        if attack.measured and len(seen):
+        if len(seen):
             self.telling.classes(
                 attack.key, ClassTable.of(label[seen] == self.split.y[seen], self.split.y[seen], self.classes)
             )
 
+    def _file(self, attack: Attack, number: int) -> Path | None:
+        return self.scratch / f"{attack.key}-{number:05d}.npz" if self.scratch else None
+
     def _remembered(self, attack: Attack, number: int, rows: Rows, before: Labels16 | None) -> Arrays:
         self.telling.begin(attack.key, len(rows) * attack.passes)
-        file = self.scratch / f"{attack.key}-{number:05d}.npz" if self.scratch else None
+        file = self._file(attack, number)
         if file is not None and file.exists():
             done = read_npz(file)
         else:

@@ -1,7 +1,7 @@
 """Several processes on one evaluation: each does its share of the chunks, and the scratch folder brings them together.
 
 A chunk's verdicts depend on nothing but its images, seed and number, so who does it does not matter. Small networks
-gain most: two threads on one pass of theirs wait for each other, two processes do not.
+gain most: two threads on one pass of theirs wait for each other, two processes do not. Of several GPUs each has one.
 """
 
 import mmap
@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.reduction import ForkingPickler
@@ -30,6 +31,7 @@ from absld.evaluation.telling import Telling
 from absld.evaluation.verdicts import Bench, Share, Verdict
 from absld.heap import keep_freed_memory
 from absld.params.evaluate import Evaluate
+from absld.training.device import cores
 
 MOST = 8
 """Processes; each holds a network, its activations and a Python of its own."""
@@ -48,6 +50,11 @@ class Job:
     """Keys of the attacks that are run; None: all that the settings ask for, the curves and the checks."""
     teacher: nn.Module | None = None
 
+    def on(self, device: torch.device) -> "Job":
+        """The same, with copies of its networks on `device`."""
+        teacher = None if self.teacher is None else deepcopy(self.teacher).to(device)
+        return replace(self, network=deepcopy(self.network).to(device), teacher=teacher)
+
     def begin(self, telling: Telling) -> tuple[Bench, list[Attack]]:
         """The network ready to be attacked, and the attacks."""
         settings, y = self.settings, self.split.y
@@ -58,11 +65,16 @@ class Job:
         bench = Bench(
             net, self.split, len(self.classes), settings.seed, settings.chunk, settings.keep, telling, self.scratch
         )
-        return bench, [attack for attack in plan if self.only is None or attack.key in self.only]
+        plan = [attack for attack in plan if self.only is None or attack.key in self.only]
+        net.quicken(settings.chunk, sum(len(attack.rows) * attack.passes for attack in plan))
+        return bench, plan
 
 
 def examined(job: Job, processes: int, telling: Telling) -> tuple[dict[str, Verdict], list[Attack], Forward]:
-    """The verdicts of all attacks, the attacks, and the network as it was judged; `telling` hears of our share.
+    """The verdicts of all attacks, the attacks, and the network as it was judged.
+
+    `telling` hears of the progress of our share, and of each attack's classes: on all images that are done when ours
+    are, and once more at the end where others took longer.
 
     Raises:
         InputError: the scratch folder holds work of another network or other settings.
@@ -73,28 +85,27 @@ def examined(job: Job, processes: int, telling: Telling) -> tuple[dict[str, Verd
         claim(job.scratch, fingerprint(job.network, job.teacher, job.split, job.settings, plan))
     together = min(processes, max(-(-len(attack.rows) // bench.chunk) for attack in plan))
     if together > 1 and job.scratch is not None:
-        with _helped(job, together):
+        with _helped(job, bench.net.device, together):
             bench.work(plan, Share(0, together))
-        bench = replace(bench, telling=Telling())
+        bench = replace(bench, telling=Telling(on_classes=telling.classes))
     return bench.verdicts(plan), plan, bench.net
 
 
 def worthwhile(device: torch.device) -> int:
-    """As many processes as there are cores for, where each takes as many threads as this one; on a GPU one."""
-    if device.type != "cpu":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST, max(1, cores // torch.get_num_threads()))
+    """As many processes as there are GPUs; on a CPU as cores allow, where each takes as many threads as this one."""
+    return min(MOST, max(1, torch.cuda.device_count() if device.type == "cuda" else cores() // torch.get_num_threads()))
 
 
 @contextmanager
-def _helped(job: Job, processes: int) -> Iterator[None]:
+def _helped(job: Job, device: torch.device, processes: int) -> Iterator[None]:
     """Let others do the other shares while the block runs, and wait for them; what they leave undone is done later."""
     context = get_context("spawn")
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads() if device.type == "cpu" else max(1, torch.get_num_threads() // processes)
+    portable = job.on(torch.device("cpu"))
     helpers = [
-        context.Process(target=_help, args=(job, Share(number, processes), threads), daemon=True)
+        context.Process(target=_help, args=(portable, Share(number, processes), theirs, threads), daemon=True)
         for number in range(1, processes)
+        for theirs in [device if device.type == "cpu" else torch.device(device.type, number)]
     ]
     try:
         for helper in helpers:
@@ -119,13 +130,15 @@ def _by_path(array: "np.memmap[Any, Any]") -> tuple[Any, ...]:
 ForkingPickler.register(np.memmap, _by_path)
 
 
-def _help(job: Job, share: Share, threads: int) -> None:
+def _help(job: Job, share: Share, device: torch.device, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(threads)
     keep_freed_memory()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     with float32():
-        bench, plan = job.begin(Telling())
+        bench, plan = job.on(device).begin(Telling())
         bench.work(plan, share)
 
 

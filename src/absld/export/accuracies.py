@@ -79,8 +79,9 @@ def smaller(card: Card) -> str:
     rows = list(_files(card["variants"]))
     explained = (
         f"Percent: {images['clean']:,} clean test images, {images['stored']:,} stored adversarial examples, and Square "
-        f"on each file itself, begun with {images['square']} images. None of them calibrated int8. The stored examples "
-        "were made against the first file, and rounding hinders Square: higher is no sign of more robustness."
+        f"on each file itself, begun with {images['square']} images. Int8 is calibrated on validation images. The "
+        "stored examples were made against the first file, and rounding hinders Square: higher is no sign of more "
+        "robustness."
     )
     return explained + "\n\n" + table(["File", "Bytes", "Clean", "Worst class", "Stored", "Square", ""], rows)
 

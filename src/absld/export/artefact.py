@@ -2,45 +2,58 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from absld.data.dataset import Split, to_images
+from absld.data.dataset import Split
 from absld.evaluation.arrays import Arrays
-from absld.evaluation.selection import balanced, chunks
-from absld.export import attacked
+from absld.evaluation.telling import OnProgress, Telling, silent
 from absld.export.attacked import share, transfer
+from absld.export.calibration import calibration, passes
 from absld.export.card import Json, Sources, facts, metadata
 from absld.export.onnx_file import to_onnx
 from absld.export.parity import BATCH_SIZES, Array, Network, measure, onnx_network
 from absld.export.text import card_text
-from absld.export.trial import CLEAN_IMAGES, Score, Trial, calibration, stored_examples, trial_of
+from absld.export.trial import Score, Trial, told_of, trial_of
 from absld.export.variants import FORMS, Made, file_of, made
 from absld.networks.zoo import Classifier
-from absld.params.export import Variants
+from absld.params.export import Export, Variants
 from absld.records.files import replacing, write_json, write_text
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images."""
+
+    test: Split
+    """On which the file is compared, attacked and measured."""
+    validation: Split
+    """With which int8 is calibrated."""
+    adversarial: Arrays
+    """The kept adversarial examples: `<attack>_x`, float32 (n, channels, height, width) in [0, 1], their labels
+    `<attack>_y` and the rows of the test set that they were made of, `<attack>_index`."""
 
 
 def export(
     student: Classifier,
     sources: Sources,
-    test: Split,
-    adversarial: Arrays,
-    wanted: Variants,
+    material: Material,
+    wanted: Export,
     writes: Mapping[str, Path],
+    on_progress: OnProgress = silent,
 ) -> None:
     """Write `student`, `card`, `card_text` and the folder `variants`.
 
     Args:
         student: In evaluation mode, on the CPU.
         sources: What the card says.
-        test: The clean test images.
-        adversarial: The kept adversarial examples: `<attack>_x`, float32 (n, channels, height, width) in [0, 1], their
-            labels `<attack>_y` and the rows of the test set that they were made of, `<attack>_index`.
-        wanted: Which smaller files are tried.
+        material: The images.
+        wanted: The section of params.yaml; its gates are not looked at.
         writes: Where to.
+        on_progress: Is told what is going on.
 
     Raises:
         InputError: the evaluation is not this student's.
@@ -48,34 +61,54 @@ def export(
 
     """
     known = facts(sources)
-    spec, threads = student.spec, torch.get_num_threads()
+    eps, spec, threads = known["threat_model"]["eps"], student.spec, torch.get_num_threads()
     model = to_onnx(student, (spec.channels, spec.size, spec.size), sources.opset, metadata(known))
     network, file = torch_network(student), onnx_network(model, threads)
-    stored = stored_examples(adversarial)
-    sets = {"clean": _clean(test), **{attack: _batches(x) for attack, (x, _) in stored.items()}}
-    parity = measure(network, file, sets)
-    trial = trial_of(network, test, adversarial, known["threat_model"]["eps"], spec.classes)
-    survived, by_torch = trial.square(file), trial.square(network)
+    telling = Telling(on_progress)
+    trial = trial_of(network, material.test, material.adversarial, eps, spec.classes, wanted.square, telling)
+    _plan(telling, trial, material, wanted.variants)
+    parity = _parity(network, file, trial, telling)
+    survived, by_torch = trial.square(file, "the file"), trial.square(network, "torch")
     square = {
         "n": len(survived),
-        "queries": attacked.QUERIES,
+        "queries": trial.queries,
         "accuracy": share(survived),
         "torch_accuracy": share(by_torch),
     }
     smaller: list[Made] = []
     compared: Json | None = None
-    if wanted.fp16 or wanted.int8:
-        whole = trial.score(file, survived)
-        smaller = list(made(model, metadata(known), wanted, trial, whole, calibration(test, adversarial), threads))
+    if wanted.variants.fp16 or wanted.variants.int8:
+        whole = trial.score(file, "the file", survived)
+        batches = calibration(student, material.validation, eps, telling) if wanted.variants.int8 else []
+        smaller = list(made(model, metadata(known), wanted.variants, trial, whole, batches, threads))
         compared = _side_by_side(model, whole, smaller, trial)
     card = {
         **known,
         "file": {"name": writes["student"].name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()},
         "parity": parity,
-        "onnx": {"square": square, "transfer": transfer(network, file, stored)},
+        "onnx": {"square": square, "transfer": transfer(network, file, trial.stored)},
         "variants": compared,
     }
     _write(writes, model, card, smaller)
+
+
+def _plan(telling: Telling, trial: Trial, material: Material, wanted: Variants) -> None:
+    """All passes of all networks, one for each image: what takes the time."""
+    files = wanted.fp16 + wanted.int8
+    telling.plan(2 * trial.score_passes)  # parity
+    telling.plan((2 + files) * trial.square_passes)
+    if files:
+        telling.plan((1 + files) * trial.score_passes)
+    if wanted.int8:
+        telling.plan(passes(material.validation))
+
+
+def _parity(network: Network, file: Network, trial: Trial, telling: Telling) -> Json:
+    telling.begin("parity", 2 * trial.score_passes)
+    sets = {"clean": trial.clean(), **{attack: _batches(x) for attack, (x, _) in trial.stored.items()}}
+    found = measure(told_of(network, telling), told_of(file, telling), sets)
+    telling.end(0, 0, told=False)
+    return found
 
 
 def torch_network(student: nn.Module) -> Network:
@@ -112,11 +145,6 @@ def _write(writes: Mapping[str, Path], model: bytes, card: Json, smaller: Iterab
 def _write_bytes(path: Path, content: bytes) -> None:
     with replacing(path) as part:
         part.write_bytes(content)
-
-
-def _clean(test: Split) -> Iterator[Array]:
-    for rows in chunks(balanced(test.y, CLEAN_IMAGES), max(BATCH_SIZES)):
-        yield to_images(test.x[rows]).numpy()
 
 
 def _batches(x: Array) -> Iterator[Array]:

@@ -19,11 +19,6 @@ from absld.export.parity import BATCH_SIZES, Array, Network
 from absld.seeds import stream
 from absld.shapes import Images, Logits
 
-IMAGES = 100
-"""Most images that Square attacks: one of them is a percent."""
-QUERIES = 500
-"""Questions that Square may ask for each image. AutoAttack's Square asks 5,000, but only about what three attacks with
-gradients have left, and here it costs that many passes of the network on the CPU for each image that holds out."""
 SEED = stream("export", "square")
 Labelled = tuple[Array, NDArray[np.int64]]
 """Images and their labels."""
@@ -50,8 +45,11 @@ def correct(network: Network, labelled: Labelled) -> NDArray[np.bool_]:
     return np.asarray(np.concatenate([np.zeros(0, np.int64), *parts]) == y)
 
 
-def square(network: Network, labelled: Labelled, eps: float, classes: int) -> NDArray[np.bool_]:
-    """Whether each image still gets its label after Square with `QUERIES` questions (Andriushchenko et al. 2020).
+def square(network: Network, labelled: Labelled, eps: float, classes: int, queries: int) -> NDArray[np.bool_]:
+    """Whether each image still gets its label after Square with so many `queries` (Andriushchenko et al. 2020).
+
+    AutoAttack's own asks 5,000, but only about what three attacks with gradients have left. Here each costs a pass of
+    the network on the CPU for every image that holds out.
 
     Raises:
         EvaluationRefusedError: the attack left the ball or the range of pixels.
@@ -62,7 +60,7 @@ def square(network: Network, labelled: Labelled, eps: float, classes: int) -> ND
     cpu = torch.device("cpu")
     x, y = map(torch.from_numpy, labelled)
     part = autoattack.standard(Asked(network), eps, classes, cpu)["square"]
-    part.n_queries = QUERIES
+    part.n_queries = queries
     with seeded(SEED, cpu):
         x_adv = autoattack.perturb(part, x, y, SEED)
     refuse_escape(x, x_adv, eps, "square")

@@ -1,5 +1,6 @@
 """An ONNX file that somebody made, as a network: images in [0, 1] in, logits out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,16 @@ def open_network(path: Path, card: Card, threads: int) -> Network:
         InputError: there is no such file, it cannot be run, or it does not take the images of `card`.
 
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: correct the path")
-    try:
-        session = open_session(path.read_bytes(), threads)
-    except Exception as error:  # onnxruntime has a dozen kinds, with nothing in common
-        raise InputError(f"{path} is no ONNX file that can be run: {error}") from None
+    session = _session(path, threads)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs, and only images can be given: export it with one")
-    batch = _fits(path, inputs[0], card)
+    batch, logits = _fits(path, inputs[0], card), outputs[0].shape[-1:]
+    if logits and isinstance(logits[0], int) and logits[0] != len(card.classes):
+        raise InputError(
+            f"{path} tells {logits[0]} classes apart, and {card.name} has {len(card.classes)}: choose the data that it "
+            "was trained for"
+        )
     names = inputs[0].name, outputs[0].name
 
     def ask(images: Array) -> Array:
@@ -37,6 +38,30 @@ def open_network(path: Path, card: Card, threads: int) -> Network:
         return z
 
     return ask if batch is None else lambda images: _in_batches(ask, images, batch)
+
+
+def class_names(path: Path) -> list[str] | None:
+    """The classes that a file of ours knows, in its order; None: it does not tell.
+
+    Raises:
+        InputError: there is no such file, or it cannot be run.
+
+    """
+    told = _session(path, 1).get_modelmeta().custom_metadata_map.get("classes", "null")
+    try:
+        classes = json.loads(told)
+    except ValueError:
+        return None
+    return classes if isinstance(classes, list) and all(isinstance(name, str) for name in classes) else None
+
+
+def _session(path: Path, threads: int) -> Any:
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: correct the path")
+    try:
+        return open_session(path.read_bytes(), threads)
+    except Exception as error:  # onnxruntime has a dozen kinds, with nothing in common
+        raise InputError(f"{path} is no ONNX file that can be run: {error}") from None
 
 
 def _fits(path: Path, given: Any, card: Card) -> int | None:
@@ -48,7 +73,7 @@ def _fits(path: Path, given: Any, card: Card) -> int | None:
     if given.type != FLOAT32 or not fits:
         raise InputError(
             f"{path} takes {given.type} {given.shape}, and {card.name} has float32 images (batch, channels, height, "
-            f"width) of {wanted}: choose the data in params.yaml that it was trained for"
+            f"width) of {wanted}: choose the data that it was trained for"
         )
     return batch if isinstance(batch, int) else None
 

@@ -76,7 +76,7 @@ def made(
 
 def _judged(name: str, content: bytes, trial: Trial, whole: Score, tolerance: float, threads: int) -> Made:
     network = onnx_network(content, threads)
-    score = trial.score(network, trial.square(network))
+    score = trial.score(network, name, trial.square(network, name))
     lost = losses(whole, score)
     too_much = refusal(lost, tolerance)
     about = {

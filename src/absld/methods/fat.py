@@ -9,6 +9,7 @@
 import torch
 
 from absld.attacks.linf_walk import LinfWalk, end_of
+from absld.distributed import total
 from absld.divergences import cross_entropy
 from absld.methods.protocol import Batch, Networks, State, Stateless, Step, risks
 from absld.params import adversarial as settings
@@ -35,8 +36,8 @@ class Fat(Stateless):
 
 def variance_over_classes(values: PerSample, y: Labels, classes: int) -> Scalar:
     """Population variance of the class means of `values`, over the classes that occur in `y`."""
-    count = values.new_zeros(classes).index_add_(0, y, torch.ones_like(values))
-    means = torch.zeros_like(count).index_add(0, y, values) / count.clamp(min=1)
+    count = total(values.new_zeros(classes).index_add_(0, y, torch.ones_like(values)))
+    means = total(torch.zeros_like(count).index_add(0, y, values)) / count.clamp(min=1)
     present = (count > 0).to(values.dtype)
     centre = (present * means).sum() / present.sum()
     return (present * (means - centre) ** 2).sum() / present.sum()

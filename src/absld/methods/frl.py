@@ -12,6 +12,7 @@ minus robust accuracy), which moves both λ_boundary and λ_margin. Training sta
 import torch
 
 from absld.attacks.linf_walk import LinfWalk
+from absld.distributed import highest, total
 from absld.methods.protocol import Accuracies, Batch, Evidence, Networks, State, Step, risks
 from absld.methods.tradeoff import tradeoff
 from absld.params import adversarial as settings
@@ -39,7 +40,9 @@ class Frl:
         w_clean, w_boundary = class_weights(state["lambda_clean"])[y], class_weights(state["lambda_boundary"])[y]
         margin = (2 * state["lambda_margin"]).exp().clamp(self.block.margin_min, self.block.margin_max)
         radius = self.block.attack.eps * margin[y]
-        terms = tradeoff(nets, batch, self.walk, radius, radius.max() / 4 if self.block.steps_by_radius else None)
+        terms = tradeoff(
+            nets, batch, self.walk, radius, highest(radius.max()) / 4 if self.block.steps_by_radius else None
+        )
         loss = _mean(terms.ce, w_clean) + self.block.beta * _mean(terms.kl, w_boundary)
         return Step(loss, risks(y, adv=terms.z_adv, clean=terms.z_clean))
 
@@ -72,4 +75,4 @@ def class_weights(multiplier: PerClass) -> PerClass:
 
 
 def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return (weights * values).sum() / weights.sum()
+    return total((weights * values).sum()) / total(weights.sum())

@@ -10,6 +10,7 @@ t_adv is the robust teacher, t_clean a second one. Every step moves w towards th
 import torch
 
 from absld.attacks.linf_walk import LinfWalk, end_of
+from absld.distributed import mean
 from absld.divergences import cross_entropy, kl
 from absld.methods.protocol import Batch, Evidence, Networks, State, Step, risks
 from absld.methods.soft_labels import ask
@@ -44,8 +45,8 @@ class Mtard:
             p_clean = nets.clean_teacher(x).softmax(-1)
         z_adv = nets.student(x_adv)
         z_clean = nets.student(x)
-        loss_adv = self.block.kl_scale * kl(p_adv, z_adv).mean()
-        loss_clean = self.block.kl_scale * kl(p_clean, z_clean).mean()
+        loss_adv = self.block.kl_scale * mean(kl(p_adv, z_adv))
+        loss_clean = self.block.kl_scale * mean(kl(p_clean, z_clean))
         moved = _moved(state, loss_adv, loss_clean)
         w = moved["weight_clean"]
         return Step((1 - w) * loss_adv + w * loss_clean, risks(y, adv=z_adv, clean=z_clean), state=moved)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import nn
-
 from absld.divergences import cross_entropy
 from absld.params.attacks import BatchNorm
 from absld.shapes import Counts, Images, Labels, Logits, PerClass, PerSample, Scalar
@@ -29,7 +27,7 @@ class Batch(NamedTuple):
 class Networks:
     """The networks of a step."""
 
-    student: nn.Module
+    student: Callable[[Images], Logits]
     """In training mode: every forward updates the BatchNorm statistics."""
     frozen: Callable[[Images], Logits]
     """The same student as it is attacked: evaluation mode, no parameter gradients, nothing is updated."""

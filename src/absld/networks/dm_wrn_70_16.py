@@ -2,7 +2,7 @@
 
 It was trained in JAX and translated, hence two things to get right: SiLU instead of ReLU, and TensorFlow's "SAME"
 padding, which at stride 2 and an even size pads nothing before and one pixel after. The weights expect normalised
-input.
+input. Names and shapes are those of the translated checkpoint.
 """
 
 from collections import OrderedDict

@@ -41,10 +41,37 @@ def read_given(
         f"{key} {getattr(own, key)}, not {value}" for key, value in vars(wanted).items() if value != getattr(own, key)
     ]
     if different:
-        raise InputError(
-            f"{path} says of itself: {'; '.join(different)}: correct the options, or the data in params.yaml"
-        )
+        raise InputError(f"{path} says of itself: {'; '.join(different)}: correct the options, or choose other data")
     return load(path)
+
+
+def class_names(path: Path) -> list[str] | None:
+    """The classes that a network of ours knows, in its order; None: the file does not tell."""
+    header = _header(path)
+    known: list[str] | None = header and header.more.get("classes")
+    return known
+
+
+def parse_normalisation(mean: str | None, std: str | None) -> Normalisation | None:
+    """Means and standard deviations by channel, as they are typed: 0.49,0.48,0.45.
+
+    Raises:
+        InputError: one is missing, something is no number, or a deviation is not above 0.
+
+    """
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise InputError(
+            "--mean and --std belong together: give both, or none where the network takes pixels in [0, 1]"
+        )
+    try:
+        means, stds = (tuple(float(value) for value in text.split(",")) for text in (mean, std))
+    except ValueError:
+        raise InputError(f"--mean {mean} --std {std}: write a number for each channel, like 0.49,0.48,0.45") from None
+    if not all(value > 0 for value in stds):
+        raise InputError(f"--std {std}: a standard deviation is above 0")
+    return means, stds
 
 
 def _header(path: Path) -> Header | None:

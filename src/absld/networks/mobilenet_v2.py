@@ -1,7 +1,8 @@
 """MobileNet-v2 for small images (Sandler et al. 2018), in the variant of the robustness literature: 344 state entries.
 
 It differs from the paper's network in three ways: ReLU instead of ReLU6, a residual wherever the stride is 1 (through a
-1x1 convolution where the widths differ), and stride 1 in the first convolution and in the second group.
+1x1 convolution where the widths differ), and stride 1 in the first convolution and in the second group. Names and
+shapes are those of the literature's checkpoints.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """The wide residual network 34-10 of TRADES (Zagoruyko and Komodakis 2016; Zhang et al. 2019): a CIFAR-10 teacher.
 
 The released checkpoint also holds ``sub_block1``, a copy of the first group that its forward pass never uses. It is no
-part of this network: 191 state entries instead of 252.
+part of this network: 191 state entries instead of 252. All other names and shapes are the checkpoint's.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What must hold between sections: each was right by itself, together they must make sense."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, get_args
 
 from absld.params.adversarial import SatSoft, TrainedHere
@@ -34,6 +34,7 @@ BLOCKS: dict[str, type[Method]] = {
 
 def disagreements(params: Params) -> Iterator[Disagreement]:
     """Everything that can be known before a file is opened."""
+    yield from _twice(params)
     yield from _runs(params)
     yield from _blocks(params)
     yield from _starts(params)
@@ -58,6 +59,7 @@ def against_data(params: Params, facts: Facts) -> Iterator[Disagreement]:
             f"these have {facts.size}x{facts.size}: set data.image_size to {SMALLEST_IMAGE} or more",
         )
     yield from _hard_classes(params, facts)
+    yield from _parts(params, facts)
     for keys, normalisation in _normalisations(params):
         if normalisation is not None and len(normalisation.mean) != facts.channels:
             yield Disagreement(
@@ -67,14 +69,22 @@ def against_data(params: Params, facts: Facts) -> Iterator[Disagreement]:
 
 
 def _runs(params: Params) -> Iterator[Disagreement]:
-    for name in ("methods", "seeds"):
-        listed = getattr(params.runs, name)
-        for index, value in enumerate(listed):
-            if value in listed[:index]:
-                yield Disagreement(("runs", name, index), f"{value!r} is listed twice")
     baseline = params.report.baseline
     if baseline is not None and baseline not in params.runs.methods:
         yield Disagreement(("report", "baseline"), f"{baseline!r} is not in runs.methods: add it there or write null")
+
+
+def _twice(params: Params) -> Iterator[Disagreement]:
+    lists: dict[tuple[str, ...], Sequence[object]] = {
+        ("runs", "methods"): params.runs.methods,
+        ("runs", "seeds"): params.runs.seeds,
+    }
+    if params.evaluate.attacks.aa is not None:
+        lists["evaluate", "attacks", "aa", "parts"] = params.evaluate.attacks.aa.parts
+    for keys, listed in lists.items():
+        for index, value in enumerate(listed):
+            if value in listed[:index]:
+                yield Disagreement((*keys, index), f"{value!r} is listed twice")
 
 
 def _teacher(params: Params) -> Iterator[Disagreement]:
@@ -135,6 +145,17 @@ def _starts(params: Params) -> Iterator[Disagreement]:
             yield Disagreement(
                 ("methods", name, "start", "method", trainer), f"{trainer} makes no robust model to start from"
             )
+
+
+def _parts(params: Params, facts: Facts) -> Iterator[Disagreement]:
+    from absld.records.attacks import TARGETED_APGD_CLASSES, possible_parts  # no stage that trains depends on it
+
+    aa = params.evaluate.attacks.aa
+    if aa is not None and not set(aa.parts) & set(possible_parts(facts.classes)):
+        yield Disagreement(
+            ("evaluate", "attacks", "aa", "parts"),
+            f"APGD-T needs {TARGETED_APGD_CLASSES} classes, and there are {facts.classes}: add another part",
+        )
 
 
 def _hard_classes(params: Params, facts: Facts) -> Iterator[Disagreement]:

@@ -7,6 +7,8 @@ from absld.params.base import Count, PixelDistance, Section
 Start = Literal["none", "gaussian", "gaussian_clipped", "uniform", "uniform_unclipped"]
 BatchNorm = Literal["eval", "train"]
 """eval: the student is attacked with its running statistics; train: with the batch's, which moves the running ones."""
+AutoAttackPart = Literal["apgd_ce", "apgd_t", "fab_t", "square"]
+"""The attacks of AutoAttack's standard version, in the order of its cascade."""
 
 
 class Walk(Section):

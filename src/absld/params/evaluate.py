@@ -1,6 +1,10 @@
 """The attacks that a trained student is measured with (docs/evaluation.md)."""
 
-from absld.params.attacks import Start
+from typing import Annotated
+
+from pydantic import Field
+
+from absld.params.attacks import AutoAttackPart, Start
 from absld.params.base import Count, PixelDistance, Positive, Section, Seed
 
 
@@ -31,7 +35,10 @@ class Cw(Pgd):
 
 
 class AutoAttack(_Attack):
-    """AutoAttack, standard version: APGD-CE, APGD-T, FAB-T, Square (Croce and Hein 2020)."""
+    """AutoAttack (Croce and Hein 2020)."""
+
+    parts: Annotated[list[AutoAttackPart], Field(min_length=1)]
+    """All four are the standard version; fewer run in its order and are marked as not standard."""
 
 
 class Attacks(Section):

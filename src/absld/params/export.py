@@ -2,7 +2,16 @@
 
 from typing import Literal
 
-from absld.params.base import NonNegative, Ratio, Section
+from absld.params.base import Count, NonNegative, Ratio, Section
+
+
+class Square(Section):
+    """Square (Andriushchenko et al. 2020) on the file itself; `n` times `queries` passes of each network at most."""
+
+    n: Count
+    """Test images that it begins with: classified correctly by the student, balanced by class."""
+    queries: Count
+    """Questions for each of them. AutoAttack's own Square asks 5,000."""
 
 
 class Variants(Section):
@@ -11,7 +20,7 @@ class Variants(Section):
     fp16: bool
     """Half precision inside, float32 at the border."""
     int8: bool
-    """Static quantisation, calibrated on clean and adversarial images."""
+    """Static quantisation, calibrated on clean and adversarial images of the validation split."""
     tolerance: Ratio
     """How much lower than student.onnx any of clean average, clean worst class and adversarial average may be."""
 
@@ -35,5 +44,6 @@ class Export(Section):
 
     opset: Literal[18, 20, 23]
     """ONNX operator set; 18 has the widest reach."""
+    square: Square
     variants: Variants
     gates: Gates

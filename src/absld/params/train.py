@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from absld.params.attacks import Walk
-from absld.params.base import Count, Section
+from absld.params.base import Count, Positive, Section
 
 Device = Literal["auto", "cpu", "cuda"]
 Padding = Literal["zeros", "reflect"]
@@ -27,6 +27,14 @@ class Train(Section):
 
     device: Device
     """auto: the first GPU, else the CPU."""
+    engine: Literal["fast", "plain"]
+    """fast: the same mathematics to rounding, in less time (docs/performance.md); plain: to check it against."""
+    precision: Literal["auto", "float32"]
+    """auto: the fast engine computes in bfloat16 where the hardware has it and the network is large enough to gain."""
+    processes: Literal["auto"] | Count
+    """That train one network together, each with its share of every batch; auto: one for each GPU, one on a CPU."""
+    teacher_memory: Positive | None
+    """GiB that the teacher's logits of images it has seen may take, on the device; null: it is asked every time."""
     max_epochs: Count | None
     """Cut every method short, for a try; null: as long as its block says."""
     augmentation: Augmentation

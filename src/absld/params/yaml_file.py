@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from absld.errors import InputError
 
@@ -21,7 +21,7 @@ def read_yaml(path: Path) -> Any:
     """Read a file, keeping comments and positions.
 
     Raises:
-        InputError: there is no such file, it is empty, or it is not YAML; with the line.
+        InputError: there is no such file, it cannot be read, is empty, or is not YAML; with the line.
 
     """
     try:
@@ -32,6 +32,12 @@ def read_yaml(path: Path) -> Any:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise InputError(f"{where}: {error.problem or 'not YAML'}") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start + 1} is not UTF-8: save the file as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if document is None:
         raise InputError(f"{path}: the file is empty; `absld profile use digits` writes one")
     return document

@@ -1,13 +1,13 @@
 """What happened while training, epoch by epoch: one line per method or class, a band over the seeds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from absld.report.drawing import Picture, finish
+from absld.report.drawing import Picture, finish, footnote
 from absld.report.inputs import Run
 from absld.report.palette import SIGNS, Style, style_of
 from absld.report.summary import Summary
@@ -56,14 +56,6 @@ def over_seeds(seeds: Sequence[Series]) -> Curve:
     return Curve(epochs, [sum(each) / len(each) for each in values], [*map(min, values)], [*map(max, values)])
 
 
-def by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """The runs of each method, in their order."""
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        found.setdefault(run.key.method, []).append(run)
-    return found
-
-
 def draw(axes: Axes, curve: Curve, style: Style | str, *, thin: bool = False, dashed: bool = False) -> End:
     """Draw a curve in a method's style or in a plain colour; return where its label belongs, without text."""
     colour = style if isinstance(style, str) else style.colour
@@ -99,12 +91,26 @@ def signed_label(method: str) -> str:
     return method_label(method) + SIGNS[style_of(method).marker]
 
 
-def picture(figure: Figure, name: str, title: str, caption: str, said: Sequence[str], summary: Summary) -> Picture:
-    """The finished figure of what happened while training; `said` is what it shows, in sentences."""
+def picture(
+    figure: Figure, name: str, title: str, caption: str, measured: str, said: Sequence[str], summary: Summary
+) -> Picture:
+    """The finished figure of what happened while training.
+
+    Args:
+        figure: What is drawn.
+        name: Of its file.
+        title: What a screen reader says first.
+        caption: What is drawn.
+        measured: The images and the attack.
+        said: What it shows, in sentences.
+        summary: Knows the seeds.
+
+    """
     seeds = summary["seeds"]
     over = f"Lines: mean of {len(seeds)} seeds; bands: from the lowest to the highest."
-    caption = f"{caption} {over if len(seeds) > 1 else f'Seed {seeds[0]}.'}"
-    return Picture(name, title, caption, finish(figure, name, title, " ".join(said), {}))
+    measured = f"{measured} {over if len(seeds) > 1 else f'Seed {seeds[0]}.'}"
+    footnote(figure, measured)
+    return Picture(name, title, f"{caption} {measured}", finish(figure, name, title, " ".join(said), {}))
 
 
 def label(axes: Axes, ends: Sequence[End], size: float = 8) -> None:

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from absld.records.attacks import ATTACKS, STRONGEST, attack_label, strongest
+from absld.records.attacks import STRONGEST, attack_name, strongest
 from absld.report.over_seeds import OverSeeds
 from absld.report.summary import Summary, measured
-from absld.report.wording import MEASURES, method_label, percent
+from absld.report.wording import MEASURES, attack_in, method_label, percent
 
 
 class Headline(NamedTuple):
@@ -41,7 +41,11 @@ def standings(summary: Summary) -> list[Standing]:
 def headline(summary: Summary) -> Headline:
     """The report's first sentence, and what must be said with it."""
     attack = strongest(summary["attacks"])
-    survive = "are recognised" if attack == "clean" else f"withstand {ATTACKS.get(attack, attack)}"
+    survive = (
+        "are recognised"
+        if attack == "clean"
+        else f"withstand {attack_name(attack, summary['attacks'][attack]['settings'])}"
+    )
     worst = "worst class" if summary["tail"] == "worst" else "worst tenth of the classes"
     best, *others = standings(summary)
     share = f"{percent(best.tail['mean'])} %"
@@ -97,12 +101,12 @@ def _at_the_end(summary: Summary, best: Standing, rival: Standing) -> str:
     mine, theirs = (
         percent(measured(summary["last"][place.method][attack], summary["tail"])["mean"]) for place in (best, rival)
     )
-    label = attack_label(attack, summary["attacks"][attack]["settings"])
+    label = attack_in(summary, attack)
     tail = MEASURES[summary["tail"]].lower()
     return f"At the last epoch the {tail} under {label} is {mine} %, with {rival.label} {theirs} %."
 
 
 def _lowest(summary: Summary, best: Standing, attack: str) -> str:
     of = summary["methods"][best.method][attack]
-    name, label = of["lowest_class"], attack_label(attack, summary["attacks"][attack]["settings"])
+    name, label = of["lowest_class"], attack_in(summary, attack)
     return f"{best.label}’s hardest class under {label} is “{name}”: {percent(of['per_class'][name]['mean'])} %."

@@ -1,7 +1,7 @@
 """Reading the runs that a report is about, and refusing those that cannot stand in one table."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from absld.errors import InputError
 from absld.records.files import read_json
 from absld.records.history import Row, read_history
 from absld.records.layout import RunKey
+from absld.report.completeness import CARD, EVALUATION, STATE, Shape, missing
 
 
 class RunFiles(NamedTuple):
@@ -41,17 +42,39 @@ class Run:
     """export/card.json"""
 
 
+ByMethod = Mapping[str, Sequence[Run]]
+"""The runs of each method, one a seed."""
+
+
+def group_by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each method, in their order."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.key.method, []).append(run)
+    return found
+
+
+def first_of(by_method: ByMethod) -> Run:
+    """A run that speaks for all of them, once `check_agreement` has found that they were measured alike."""
+    return next(iter(by_method.values()))[0]
+
+
+def several_seeds(by_method: ByMethod) -> bool:
+    """Whether any method has more than one run."""
+    return any(len(runs) > 1 for runs in by_method.values())
+
+
 def read_run(key: RunKey, files: RunFiles) -> Run:
-    """Read one run. A file that is missing or broken raises InputError with the command that makes it."""
+    """Read one run. A file that is missing, broken or too old raises InputError with the command that makes it."""
     for path, stage in zip(files, MADE_BY, strict=True):
         if not path.is_file():
             raise InputError(f"{path} is missing: {_how_to_make(key, str(stage))}")
     return Run(
         key=key,
         history=_read_history(key, files.history),
-        state=_read_json(key, files.state, "train"),
-        evaluation=_read_json(key, files.evaluation, "evaluate"),
-        card=_read_json(key, files.card, "export"),
+        state=_read_json(key, files.state, "train", STATE),
+        evaluation=_read_json(key, files.evaluation, "evaluate", EVALUATION),
+        card=_read_json(key, files.card, "export", CARD),
     )
 
 
@@ -82,7 +105,10 @@ def _conditions(run: Run) -> dict[str, Any]:
         "threat_model": run.evaluation["threat_model"],
         "attacks": {attack: {"n": of["n"], "settings": settings_of(of)} for attack, of in measured.items()},
         "curves": {
-            kind: [[point["value"], point["n"]] for point in (run.evaluation["curves"] or {}).get(kind, [])]
+            kind: [
+                [point["value"], point["n"], point["settings"]]
+                for point in (run.evaluation["curves"] or {}).get(kind, [])
+            ]
             for kind in SWEEPS
         },
     }
@@ -92,11 +118,17 @@ def _how_to_make(key: RunKey, stage: str) -> str:
     return f"run `absld repro`, or this step alone: `python -m stages.{stage} {key.method} {key.seed}`"
 
 
-def _read_json(key: RunKey, path: Path, stage: str) -> dict[str, Any]:
+def _read_json(key: RunKey, path: Path, stage: str, shape: Shape) -> dict[str, Any]:
     try:
         content: dict[str, Any] = read_json(path)
     except ValueError:
         raise InputError(f"{path} is no JSON: {_how_to_make(key, stage)}") from None
+    lacks = next(missing(content, shape), None)
+    if lacks is not None:
+        raise InputError(
+            f"{path} has no {lacks}: another version of absld wrote it. Make {key} again or take its folder away: "
+            f"{_how_to_make(key, stage)}"
+        )
     return content
 
 

@@ -3,19 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from absld.records.attacks import attack_label
 from absld.report.summary import Summary, measured
 from absld.report.tables import Cell, Group, Line, Table, accuracy_cell
-from absld.report.wording import MEASURES, attack_settings, method_label, spread_explained
+from absld.report.wording import MEASURES, attack_in, attack_settings, method_label, spread_explained
 
 
 def attacks_table(summary: Summary) -> Table:
     """How each attack was set."""
     lines = [
-        Line(
-            attack_label(attack, of["settings"]),
-            [Cell(f"{of['n']:,}"), Cell(attack_settings(of["settings"]), words=True)],
-        )
+        Line(attack_in(summary, attack), [Cell(f"{of['n']:,}"), Cell(attack_settings(of["settings"]), words=True)])
         for attack, of in summary["attacks"].items()
     ]
     caption = f"The attacks, all within L∞ eps {summary['threat_model']['eps_text']} of pixels in [0, 1]."
@@ -33,9 +29,7 @@ def epochs_table(summary: Summary) -> Table:
                 accuracy_cell(measure, measured(accuracy, measure), False) for accuracy in of for measure in measures
             ]
             lines.append(Line(f"{method_label(method)}, {epoch} epoch", cells))
-    labels = [
-        attack_label(attack, summary["attacks"][attack]["settings"]) for attack in next(iter(summary["last"].values()))
-    ]
+    labels = [attack_in(summary, attack) for attack in next(iter(summary["last"].values()))]
     columns = [f"{label}, {MEASURES[measure].lower()}" for label in labels for measure in measures]
     caption = f"The epoch that was chosen against the last one, in percent; {spread_explained(summary)}."
     return Table("epochs", caption, "Method", columns, [Group("", lines)])

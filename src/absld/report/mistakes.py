@@ -1,10 +1,10 @@
 """What the hardest classes become: the classes that most of their images are taken for, as a table and in words."""
 
-from absld.records.attacks import attack_label, strongest
+from absld.records.attacks import strongest
 from absld.report.confusion import Mistakes, taken_for
 from absld.report.summary import MOST_TOGETHER, Summary
 from absld.report.tables import Cell, Group, Line, Table
-from absld.report.wording import DASH, attack_within, images, method_label, percent
+from absld.report.wording import DASH, attack_in, attack_within, images, method_label, percent
 
 MOST_HARD = 10
 """Classes that are looked at."""
@@ -46,7 +46,7 @@ def mistakes_table(summary: Summary, attack: str) -> Table:
 
 def mistakes_title(summary: Summary, attack: str) -> str:
     """What table and figure are about."""
-    return f"What classes are taken for: {attack_label(attack, summary['attacks'][attack]['settings'])}"
+    return f"What classes are taken for: {attack_in(summary, attack)}"
 
 
 def measured_on(summary: Summary, attack: str) -> str:

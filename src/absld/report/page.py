@@ -19,7 +19,15 @@ from absld.report.strength_table import TITLES, strength_table
 from absld.report.summary import Summary
 from absld.report.tables import Table, class_table, results_table
 from absld.report.template import PAGE, STYLE
-from absld.report.wording import MEASURES, images, method_label, percent, spread_explained, whiskers_explained
+from absld.report.wording import (
+    MEASURES,
+    attack_in,
+    images,
+    method_label,
+    percent,
+    spread_explained,
+    whiskers_explained,
+)
 
 SECTIONS = {
     "classes_": "Class by class",
@@ -69,7 +77,7 @@ def page(summary: Summary, pictures: Sequence[Picture], data: Card, teacher: Map
     )
     environment.globals["zip"] = zip
     attack = strongest(summary["attacks"])
-    label = attack_label(attack, summary["attacks"][attack]["settings"])
+    label = attack_in(summary, attack)
     return environment.from_string(PAGE).render(
         style=Markup(f"{_inks()}{STYLE}"),
         told=headline(summary),
@@ -163,8 +171,7 @@ def _sections(summary: Summary, pictures: Sequence[Picture]) -> list[Section]:
 def _class_tables(summary: Summary) -> list[FoldedTable]:
     order = [attack for attack in STRONGEST if attack in summary["attacks"]]
     order += [attack for attack in summary["attacks"] if attack not in order]
-    labels = {attack: attack_label(attack, summary["attacks"][attack]["settings"]) for attack in order}
-    return [FoldedTable(f"{label} by class", class_table(summary, attack)) for attack, label in labels.items()]
+    return [FoldedTable(f"{attack_in(summary, attack)} by class", class_table(summary, attack)) for attack in order]
 
 
 def _facts(summary: Summary, data: Card, teacher: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
@@ -189,7 +196,7 @@ def _teacher(summary: Summary, card: Mapping[str, Any]) -> str:
     """What the students learned from, and how robust that was."""
     of = summary["teacher"]
     accuracies = [
-        f"{attack_label(attack, settings)}{_at(settings)}: average {percent(accuracy['average']['mean'])} %, "
+        f"{attack_label(attack, settings)}{_within(settings)}: average {percent(accuracy['average']['mean'])} %, "
         f"{MEASURES[summary['tail']].lower()} {percent(accuracy[summary['tail']]['mean'])} %"
         for attack, accuracy in of["accuracy"].items()
         for settings in (of["attacks"][attack]["settings"],)
@@ -198,7 +205,7 @@ def _teacher(summary: Summary, card: Mapping[str, Any]) -> str:
     return f"{network}. {'; '.join(accuracies)}. {_origin(card['source'], card['licence'])}"
 
 
-def _at(settings: Mapping[str, Any]) -> str:
+def _within(settings: Mapping[str, Any]) -> str:
     """The radius that the teacher was attacked within: it need not be the students'."""
     return f" (eps {settings['eps_text']})" if "eps_text" in settings else ""
 

@@ -44,11 +44,11 @@ def along(places: Mapping[str, Axes], text: str) -> None:
             axes.set_xlabel(text)
 
 
-def epochs(figure: Figure, places: Mapping[str, Axes]) -> None:
+def epochs(places: Mapping[str, Axes]) -> None:
     """Whole epochs along the bottom of all panels."""
     for axes in places.values():
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    figure.supxlabel("epoch", size=9, color=INKS["muted"].light)
+    along(places, "epoch")
 
 
 def baseline_handle(summary: Summary) -> list[Line2D]:

@@ -11,15 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from absld.errors import InputError
+from absld.metrics import tail_of
 from absld.records.attacks import ATTACKS, attack_label
 from absld.report import bars, curves
 from absld.report.drawing import WIDTH, finish, footnote, head, house_style, png
-from absld.report.inputs import Run, settings_of
+from absld.report.inputs import ByMethod, Run, first_of, group_by_method, settings_of, several_seeds
 from absld.report.over_seeds import OverSeeds, over_seeds
 from absld.report.palette import INKS, style_of
 from absld.report.paper_captions import measured_caption, risk_caption
 from absld.report.risks import RISKS, UNIT, Spreads, spreads
-from absld.report.summary import MOST_SIDE_BY_SIDE, tail_of
+from absld.report.summary import MOST_SIDE_BY_SIDE
 from absld.report.tables import Cell, Group, Line, Table, best_of
 from absld.report.wording import MEASURES, method_label, percent
 
@@ -31,7 +32,6 @@ METHODS = {
 }
 """What each figure compares."""
 
-ByMethod = Mapping[str, Sequence[Run]]
 Numbers = Mapping[str, Mapping[str, OverSeeds]]
 """Row to method to number."""
 
@@ -63,20 +63,17 @@ def redraw(number: int, runs: Sequence[Run], kind: Literal["svg", "png"]) -> Red
         InputError: the runs were not attacked with PGD, or recorded no risks.
 
     """
-    found = curves.by_method(runs)
-    by_method = {method: found[method] for method in METHODS[number]}
+    found = group_by_method(runs)
     with house_style():
-        drawing = _DRAW[number](by_method)
+        drawing = _DRAW[number]({method: found[method] for method in METHODS[number]})
         footnote(drawing.figure, drawing.table.caption)
         drawing.figure.suptitle(f"Figure {number}: {drawing.title}", x=0.01, ha="left", size=10)
-        name = f"paper_figure_{number}"
-        described = _in_words(drawing.table)
-        content = (
-            png(drawing.figure)
-            if kind == "png"
-            else finish(drawing.figure, name, drawing.title, described, drawing.tips).encode()
-        )
+        content = png(drawing.figure) if kind == "png" else _svg(drawing, f"paper_figure_{number}")
     return Redrawn(drawing.table, content)
+
+
+def _svg(drawing: _Drawing, name: str) -> bytes:
+    return finish(drawing.figure, name, drawing.title, _in_words(drawing.table), drawing.tips).encode()
 
 
 def _soft_labels(by_method: ByMethod) -> _Drawing:
@@ -89,23 +86,22 @@ def _rslad_and_absld(by_method: ByMethod) -> _Drawing:
 
 def _class_by_class(by_method: ByMethod, title: str, measures: Sequence[str]) -> _Drawing:
     """PGD robustness of each class, then over all classes. Of very many classes the hardest for the first method."""
-    first = next(iter(by_method.values()))[0]
-    of_class = {name: _accuracy(by_method, "pgd", name, by_class=True) for name in first.evaluation["classes"]}
-    baseline = next(iter(by_method))
-    hardest = sorted(of_class, key=lambda name: of_class[name][baseline]["mean"] or 0.0)[:MOST_SIDE_BY_SIDE]
-    left_out = len(of_class) - len(hardest)
-    numbers = of_class if not left_out else {name: of_class[name] for name in hardest}
-    numbers |= {MEASURES[measure]: _accuracy(by_method, "pgd", measure) for measure in measures}
+    first = first_of(by_method).evaluation
+    numbers = {name: _accuracy(by_method, "pgd", name, by_class=True) for name in first["classes"]}
     caption = measured_caption(by_method, ["pgd"])
-    if left_out:
+    if len(numbers) > MOST_SIDE_BY_SIDE:
+        baseline = next(iter(by_method))
+        hardest = sorted(numbers, key=lambda name: numbers[name][baseline]["mean"] or 0.0)[:MOST_SIDE_BY_SIDE]
+        numbers = {name: numbers[name] for name in hardest}
         caption = f"The {len(hardest)} classes that are hardest for {method_label(baseline)}. {caption}"
+    numbers |= {MEASURES[measure]: _accuracy(by_method, "pgd", measure) for measure in measures}
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
     axes = figure.subplots()
-    settings = first.evaluation["attacks"]["pgd"]["settings"]
+    settings = first["attacks"]["pgd"]["settings"]
     head(axes, f"{attack_label('pgd', settings)}: accuracy by class", "%", above=22)
     tips = bars.grouped_bars(axes, list(numbers), _rows(numbers))
     bars.name_groups(axes, list(numbers), bars.slant(list(numbers)))
-    bars.bars_legend(axes, list(by_method))
+    bars.legend(axes, list(by_method))
     if measures:
         axes.axvline(len(numbers) - len(measures) - 0.5, color=INKS["muted"].light, linewidth=0.6)
     return _Drawing(title, _table("Class", numbers, percent, caption), figure, tips)
@@ -113,7 +109,7 @@ def _class_by_class(by_method: ByMethod, title: str, measures: Sequence[str]) ->
 
 def _ablation(by_method: ByMethod) -> _Drawing:
     """Average, worst class and overall under every attack that all runs met."""
-    first = next(iter(by_method.values()))[0].evaluation
+    first = first_of(by_method).evaluation
     attacks = [attack for attack in ATTACKS if attack in first["attacks"]]
     labels = {attack: attack_label(attack, settings_of(first["attacks"][attack])) for attack in attacks}
     figure = Figure(figsize=(WIDTH, 6.2), layout="constrained")
@@ -128,29 +124,24 @@ def _ablation(by_method: ByMethod) -> _Drawing:
         first_panel = measure == measures[0]
         head(axes, MEASURES[measure], "%", above=22 if first_panel else 8)
         if first_panel:
-            bars.bars_legend(axes, list(by_method))
+            bars.legend(axes, list(by_method))
     table = _table("Attack", numbers, percent, measured_caption(by_method, attacks))
     return _Drawing("what each set of temperatures adds", table, figure, tips)
 
 
 def _risks(by_method: ByMethod) -> _Drawing:
-    """Spread of the class risks by epoch; the table has the first, a middle and the last epoch that all runs share."""
+    """Spread of the class risks by epoch, the labels beside the lines once both panels have their limits."""
     found = {method: spreads(runs) for method, runs in by_method.items()}
     missing = [method for method, of in found.items() if set(of) != set(RISKS)]
     if missing:
         raise InputError(f"the history of {missing[0]} has no {' and '.join(RISKS)} in every seed: train it again")
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    numbers: dict[str, dict[str, OverSeeds]] = {}
     panels = dict(zip(RISKS, figure.subplots(1, 2, sharey=True), strict=True))
     ends = {quantity: _risk_panel(axes, quantity, found) for quantity, axes in panels.items()}
     panels["risk_adv"].set_ylim(bottom=0)
-    for quantity, images in RISKS.items():
-        curves.label(panels[quantity], ends[quantity])
-        lines = {method: of[quantity] for method, of in found.items()}
-        shared = sorted(set.intersection(*(set(line.epochs) for line in lines.values())))
-        for epoch in dict.fromkeys((shared[0], shared[len(shared) // 2], shared[-1])):
-            numbers[f"{images}, epoch {epoch}"] = {method: _at(line, epoch) for method, line in lines.items()}
-    table = _table("Risk", numbers, _ratio, risk_caption(by_method), highest=False)
+    for quantity, axes in panels.items():
+        curves.label(axes, ends[quantity])
+    table = _table("Risk", _risk_numbers(found), _ratio, risk_caption(by_method), highest=False)
     return _Drawing("spread of the class risks while training", table, figure, {})
 
 
@@ -163,12 +154,23 @@ def _risk_panel(axes: Axes, quantity: str, found: Mapping[str, Spreads]) -> list
     ]
 
 
+def _risk_numbers(found: Mapping[str, Spreads]) -> Numbers:
+    """The first, a middle and the last epoch that all runs share."""
+    numbers = {}
+    for quantity, images in RISKS.items():
+        lines = {method: of[quantity] for method, of in found.items()}
+        shared = sorted(set.intersection(*(set(line.epochs) for line in lines.values())))
+        for epoch in dict.fromkeys((shared[0], shared[len(shared) // 2], shared[-1])):
+            numbers[f"{images}, epoch {epoch}"] = {method: _at(line, epoch) for method, line in lines.items()}
+    return numbers
+
+
 _DRAW: Mapping[int, Callable[[ByMethod], _Drawing]] = {2: _soft_labels, 3: _rslad_and_absld, 4: _ablation, 5: _risks}
 
 
 def _accuracy(by_method: ByMethod, attack: str, name: str, *, by_class: bool = False) -> dict[str, OverSeeds]:
     """One accuracy of every method. Intervals over the images are given where no method has a second seed."""
-    several = any(len(runs) > 1 for runs in by_method.values())
+    several = several_seeds(by_method)
     found = {}
     for method, runs in by_method.items():
         blocks = [run.evaluation["attacks"].get(attack) for run in runs]

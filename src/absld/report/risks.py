@@ -12,6 +12,7 @@ from absld.report.drawing import WIDTH, Picture, head
 from absld.report.inputs import Run
 from absld.report.palette import INKS, Style, style_of
 from absld.report.summary import Summary
+from absld.report.training_captions import trained_on
 from absld.report.wording import method_label
 
 RISKS = {"risk_adv": "adversarial", "risk_clean": "clean"}
@@ -56,7 +57,15 @@ def risk_spread(summary: Summary, by_method: Mapping[str, Sequence[Run]]) -> Pic
         for method, of in found.items()
         for quantity, curve in of.items()
     ]
-    return curves.picture(figure, "risk_spread", "Spread of the class risks while training", CAPTION, said, summary)
+    return curves.picture(
+        figure,
+        "risk_spread",
+        "Spread of the class risks while training",
+        CAPTION,
+        trained_on({method: by_method[method] for method in found}),
+        said,
+        summary,
+    )
 
 
 def _together(summary: Summary, found: Mapping[str, Spreads]) -> Figure:
@@ -84,7 +93,7 @@ def _apart(summary: Summary, found: Mapping[str, Spreads]) -> Figure:
             _lines(axes, found[baseline], panels.BASELINE, thin=True)
         _lines(axes, found[method], style_of(method).colour)
     axes.set_ylim(bottom=0)
-    panels.epochs(figure, places)
+    panels.epochs(places)
     figure.supylabel(UNIT, size=9, color=INKS["muted"].light)
     panels.legend(
         figure,

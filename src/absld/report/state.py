@@ -15,6 +15,7 @@ from absld.report.drawing import WIDTH, Picture
 from absld.report.inputs import Run
 from absld.report.palette import INKS, class_colours, style_of
 from absld.report.summary import MOST_SIDE_BY_SIDE, Summary
+from absld.report.training_captions import trained_on
 from absld.report.wording import STATE_KINDS, STATE_NEUTRAL, method_label, short_name, state_label
 
 COLUMNS = 3
@@ -60,7 +61,13 @@ def _picture(summary: Summary, runs: Sequence[Run], quantities: Sequence[str]) -
         spare.remove()
     caption = " ".join([*(STATE_KINDS[name] for name in kinds if name in STATE_KINDS), COLOURS])
     return curves.picture(
-        figure, f"state_{method}", f"{method_label(method)}: state of each class", caption, said, summary
+        figure,
+        f"state_{method}",
+        f"{method_label(method)}: state of each class",
+        caption,
+        trained_on({method: runs}),
+        said,
+        summary,
     )
 
 

@@ -53,12 +53,12 @@ def measured_with(summary: Summary, kind: str) -> str:
 
 
 def _attack(summary: Summary, kind: str) -> str:
-    """PGD with what stays the same along the curve (absld.evaluation.curves)."""
-    settings = summary["attacks"].get("pgd", {"settings": {}})["settings"]
+    """PGD with what stays the same along the curve."""
+    settings = summary["curves"][kind]["points"][0]["settings"]
     if kind == "eps":
-        return f"{attack_label('pgd', settings)}, steps of eps / 4, uniform start"
-    step = number_text(settings["step"]) if settings else "eps / 4"
-    return f"PGD, L∞ eps {summary['threat_model']['eps_text']}, steps of {step}, uniform start"
+        return f"{attack_label('pgd', settings)}, steps of eps / 4, {settings['start']} start"
+    walk = f"L∞ eps {number_text(settings['eps'])}, steps of {number_text(settings['step'])}"
+    return f"PGD, {walk}, {settings['start']} start"
 
 
 def _lines(rows: dict[str, list[OverSeeds]]) -> list[Line]:

@@ -8,15 +8,15 @@ from statistics import fmean
 from typing import Any, TypedDict, cast
 
 from absld.bias import counts_of, tail_bias
-from absld.metrics import MANY_CLASSES
+from absld.metrics import tail_of
 from absld.records.attacks import strongest
 from absld.report.confusion import Mistakes, count_mistakes
-from absld.report.inputs import SWEEPS, Run, settings_of
+from absld.report.inputs import SWEEPS, Run, group_by_method, settings_of
 from absld.report.over_seeds import OverSeeds, over_seeds
 from absld.report.sweeps import Sweep, sweep_of
 
 MEASURES = ("average", "micro", "worst", "worst10", "overall", "nsd")
-"""What is derived from the class accuracies; design 5 and docs/files.md define each."""
+"""What is derived from the class accuracies; docs/files.md defines each."""
 MOST_SIDE_BY_SIDE = 20
 """Classes that fit side by side, or below each other, in the order of the data set; more are sorted by accuracy."""
 MOST_WRONG = 3
@@ -78,11 +78,6 @@ def measured(accuracy: Accuracy, measure: str) -> OverSeeds:
     return cast("Mapping[str, OverSeeds]", accuracy)[measure]
 
 
-def tail_of(classes: Sequence[str]) -> str:
-    """What a table looks at beside the average: the worst class, or of very many classes their worst tenth."""
-    return "worst10" if len(classes) >= MANY_CLASSES else "worst"
-
-
 def summarise(runs: Sequence[Run], baseline: str | None, teacher: Mapping[str, Any]) -> Summary:
     """The summary of `runs`: every method with every seed, each once, methods in the order in which they come.
 
@@ -90,9 +85,7 @@ def summarise(runs: Sequence[Run], baseline: str | None, teacher: Mapping[str, A
     """
     first = runs[0].evaluation
     seeds = list(dict.fromkeys(run.key.seed for run in runs))
-    by_method: dict[str, list[Run]] = {}
-    for run in runs:
-        by_method.setdefault(run.key.method, []).append(run)
+    by_method = group_by_method(runs)
     others = {} if baseline is None else {name: of for name, of in by_method.items() if name != baseline}
     return {
         "dataset": first["dataset"],

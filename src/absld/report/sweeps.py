@@ -15,7 +15,7 @@ class Sweep(TypedDict):
     """Accuracy under PGD against its radius, or against the number of its steps, on a few of the test images."""
 
     points: list[dict[str, Any]]
-    """Each radius or number of steps: `value`, its `text` as papers print it, `n` (test images)."""
+    """Each radius or number of steps: `value`, its `text` as papers print it, `n` (test images), PGD's `settings`."""
     methods: dict[str, dict[str, list[OverSeeds]]]
     """Method to `average` and `worst`, one for each point."""
 
@@ -27,7 +27,10 @@ def sweep_of(kind: str, by_method: Mapping[str, Sequence[Run]]) -> Sweep | None:
     if not points:
         return None
     return {
-        "points": [{"value": of["value"], "text": number_text(of["value"]), "n": of["n"]} for of in points],
+        "points": [
+            {"value": of["value"], "text": number_text(of["value"]), "n": of["n"], "settings": of["settings"]}
+            for of in points
+        ],
         "methods": {
             name: {
                 measure: [over_seeds([of[measure] for of in seeds], None) for seeds in zip(*of_seeds, strict=True)]

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from absld.records.attacks import attack_label, strongest
+from absld.records.attacks import strongest
 from absld.report.over_seeds import OverSeeds
 from absld.report.summary import MOST_SIDE_BY_SIDE, MOST_TOGETHER, Accuracy, Summary, measured
 from absld.report.wording import (
     DASH,
     MEASURES,
+    attack_in,
     bias_explained,
     images,
     method_label,
@@ -83,7 +84,7 @@ def results_table(summary: Summary) -> Table:
             if compared:
                 cells.append(_difference(summary, name, attack))
             lines.append(Line(method_label(name) + (" (baseline)" if name == baseline else ""), cells))
-        groups.append(Group(f"{attack_label(attack, of['settings'])}, {images(of['n'])}", lines))
+        groups.append(Group(f"{attack_in(summary, attack)}, {images(of['n'])}", lines))
     tail, eps = MEASURES[summary["tail"]].lower(), summary["threat_model"]["eps_text"]
     caption = (
         f"Accuracy in percent on the test images of {summary['dataset']}, L∞ eps {eps}, best epoch; "
@@ -97,7 +98,7 @@ def results_table(summary: Summary) -> Table:
 def _bias(summary: Summary) -> str:
     attack = strongest(summary["attacks"])
     of, biases = summary["attacks"][attack], {method_label(name): bias for name, bias in summary["bias"].items()}
-    label = attack_label(attack, of["settings"])
+    label = attack_in(summary, attack)
     return bias_explained(label, summary["tail"], len(summary["classes"]), of["n"], biases)
 
 
@@ -180,7 +181,7 @@ def _class_caption(summary: Summary, attack: str, *, beside: bool, many: bool, l
     of, seeds = summary["attacks"][attack], summary["seeds"]
     over = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
     caption = (
-        f"{attack_label(attack, of['settings'])}, L∞ eps {summary['threat_model']['eps_text']}, {images(of['n'])}: "
+        f"{attack_in(summary, attack)}, L∞ eps {summary['threat_model']['eps_text']}, {images(of['n'])}: "
         f"accuracy by class in percent, {over}."
     )
     if beside:

@@ -12,6 +12,7 @@ from absld.report.drawing import WIDTH, Picture, head
 from absld.report.inputs import Run
 from absld.report.palette import INKS, style_of
 from absld.report.summary import Summary
+from absld.report.training_captions import validated_on
 from absld.report.wording import method_label
 
 VALIDATION = {
@@ -34,7 +35,9 @@ def validation(summary: Summary, by_method: Mapping[str, Sequence[Run]]) -> Pict
         for quantity, title in VALIDATION.items()
         for method, runs in by_method.items()
     ]
-    return curves.picture(figure, "validation", "Validation accuracy while training", CAPTION, said, summary)
+    return curves.picture(
+        figure, "validation", "Validation accuracy while training", CAPTION, validated_on(by_method), said, summary
+    )
 
 
 def _together(by_method: Mapping[str, Sequence[Run]]) -> Figure:
@@ -62,7 +65,7 @@ def _apart(by_method: Mapping[str, Sequence[Run]]) -> Figure:
             curves.draw(axes, _curve(by_method[method], quantity), style_of(method).colour, **look)
             _best_epochs(axes, by_method[method], quantity)
         percent_axis(axes)
-    panels.epochs(figure, places)
+    panels.epochs(places)
     figure.supylabel("accuracy, %", size=9, color=INKS["muted"].light)
     looks = {"linestyle": ("-", "-", curves.DASHES, curves.DASHES), "linewidth": (1.6, 1.0, 1.6, 1.0)}
     panels.legend(

@@ -89,8 +89,13 @@ def attack_settings(settings: Mapping[str, Any]) -> str:
 def attack_in_full(attack: str, settings: Mapping[str, Any]) -> str:
     """An attack with its settings, the part that is the same for all left out."""
     told = attack_settings({name: value for name, value in settings.items() if name not in ("seed", "chunk")})
-    label = attack_label(attack, settings)
+    label = attack_label(attack, {**settings, "left_out": []})  # `told` says it
     return label if told == DASH else f"{label} ({told})"
+
+
+def attack_in(summary: Summary, attack: str) -> str:
+    """An attack's label, as the runs of a summary met it."""
+    return attack_label(attack, summary["attacks"][attack]["settings"])
 
 
 def attack_within(summary: Summary, attack: str) -> str:

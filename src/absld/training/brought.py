@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from absld import distributed
+from absld.engine.choose import PLAINLY, Speed
 from absld.networks.checkpoints import read_verified
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec
@@ -42,7 +44,15 @@ def origin_of(section: Section) -> TrainedHere | FromFile:
 
 
 def bring(
-    section: Section, student: Spec, task: Task, *, root: Path, folder: Path, epochs: int | None, watch: Watch
+    section: Section,
+    student: Spec,
+    task: Task,
+    *,
+    root: Path,
+    folder: Path,
+    epochs: int | None,
+    watch: Watch,
+    speed: Speed = PLAINLY,
 ) -> Classifier:
     """The network, in evaluation mode, on the task's device.
 
@@ -54,6 +64,7 @@ def bring(
         folder: belongs to exactly this training; keeps its checkpoint, then its weights.
         epochs: at most so many; None: as its block says.
         watch: is told about it.
+        speed: how it is to be trained.
 
     Raises:
         InputError: the file is missing, another one, or does not fit.
@@ -67,8 +78,10 @@ def bring(
         name, block = chosen_method(origin)
         checkpoint, length = Checkpoint(folder), min(block.epochs, epochs or block.epochs)
         with watch(name, length) as show:
-            run = train_network(spec, name, block, task, checkpoint, show, epochs=length)
+            run = train_network(spec, name, block, task, checkpoint, show, epochs=length, speed=speed)
         run.take(run.best_weights)
-        save(weights, run.student, epoch=run.best_epoch)
-        checkpoint.path.unlink(missing_ok=True)
+        if distributed.rank() == 0:
+            save(weights, run.student, epoch=run.best_epoch)
+            checkpoint.remove()
+        distributed.wait(task.device)
     return load(weights, task.device)

@@ -1,5 +1,8 @@
 """Where tensors live, and how many threads work on them."""
 
+import os
+from typing import Literal
+
 import torch
 
 from absld.errors import InputError
@@ -22,6 +25,26 @@ def pick(device: str) -> torch.device:
             "set train.device to auto or cpu, or see `absld doctor`"
         )
     return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def processes_of(wanted: "int | Literal['auto']", device: torch.device) -> int:
+    """How many processes train together: `auto` is one for each GPU, and one on a CPU.
+
+    Raises:
+        InputError: there are fewer GPUs.
+
+    """
+    gpus = torch.cuda.device_count() if device.type == "cuda" else None
+    if wanted == "auto":
+        return gpus or 1
+    if gpus is not None and wanted > gpus:
+        raise InputError(f"train.processes: {wanted}: each takes a GPU, and torch finds {gpus}; set it to auto")
+    return wanted
+
+
+def cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit_threads(size: int) -> None:

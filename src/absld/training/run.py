@@ -32,6 +32,8 @@ class Run:
     best_weights: Weights = field(default_factory=dict)
     average: Weights = field(default_factory=dict)
     """Averaged weights, where the method averages and an epoch was accepted; else empty."""
+    report: Mapping[str, float | str] = field(default_factory=dict)
+    """How it was executed, for the log of the stage; no part of the memory."""
 
     @property
     def weights(self) -> Weights:
@@ -48,21 +50,25 @@ class Run:
         averaged = bool(self.average)
         if keep_last or (averaged, score) > (self.best_is_averaged, self.best_score):
             self.best_epoch, self.best_score, self.best_is_averaged = self.epoch, score, averaged
-            self.best_weights = {name: tensor.clone() for name, tensor in self.weights.items()}
+            self.best_weights = self._copied()
+
+    def _copied(self) -> Weights:
+        return {name: tensor.clone() for name, tensor in self.weights.items()}
 
     def take(self, weights: Weights) -> None:
         """Put `weights` into the student: there is nothing to train afterwards."""
         self.student.backbone.load_state_dict(weights)
 
     def memory(self) -> dict[str, Any]:
-        """Plain tensors, numbers and lists."""
+        """Plain tensors, numbers and lists. `best_weights` are None where they are those of the newest epoch."""
         return {
             "student": self.student.backbone.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "state": dict(self.state),
             "epoch": self.epoch,
             "rows": [tuple(row) for row in self.rows],
-            "best": (self.best_epoch, self.best_score, self.best_is_averaged, self.best_weights),
+            "best": (self.best_epoch, self.best_score, self.best_is_averaged),
+            "best_weights": None if self.best_epoch == self.epoch else self.best_weights,
             "average": self.average,
         }
 
@@ -73,8 +79,9 @@ class Run:
         self.state = memory["state"]
         self.epoch = memory["epoch"]
         self.rows = [Row(*row) for row in memory["rows"]]
-        self.best_epoch, self.best_score, self.best_is_averaged, self.best_weights = memory["best"]
         self.average = memory["average"]
+        self.best_epoch, self.best_score, self.best_is_averaged = memory["best"]
+        self.best_weights = self._copied() if memory["best_weights"] is None else memory["best_weights"]
 
 
 def on(device: torch.device, state: Mapping[str, Tensor]) -> State:

@@ -5,14 +5,13 @@ from copy import deepcopy
 
 import torch
 
+from absld import distributed
+from absld.engine.choose import PLAINLY, Speed
 from absld.errors import InputError
-from absld.methods.protocol import Networks
 from absld.methods.registry import make
-from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Classifier, Spec, build
 from absld.params.recipe import Method as Block
 from absld.seeds import stream
-from absld.shapes import Images, Logits
 from absld.training.checkpoint import Checkpoint
 from absld.training.fit import begin, fit
 from absld.training.run import Run
@@ -28,7 +27,8 @@ def train_network(
     show: Callable[[Run], None],
     *,
     epochs: int,
-    teacher: Callable[[Images], Logits] | None = None,
+    speed: Speed = PLAINLY,
+    teacher: Classifier | None = None,
     brought: Mapping[str, Classifier] | None = None,
 ) -> Run:
     """Begin, or go on where the checkpoint ends, and train to the end.
@@ -41,11 +41,13 @@ def train_network(
         checkpoint: where every finished epoch is kept.
         show: is told how the run stands: once before the first epoch of this process, then after each.
         epochs: how many to train in all.
-        teacher: in evaluation mode, where the method needs one.
+        speed: how it is to be executed.
+        teacher: where the method needs one.
         brought: the networks that the method brings (absld.training.brought), by name.
 
     Raises:
-        InputError: the last batch of an epoch is one that the network cannot be trained with.
+        InputError: the last batch of an epoch is one that the network cannot be trained with, or too small for as many
+            processes; these compute on different kinds of devices.
         DivergedError: the loss became infinite or no number.
 
     """
@@ -54,22 +56,36 @@ def train_network(
     network = build(spec).to(task.device)
     if "start" in brought:
         network.backbone.load_state_dict(brought["start"].backbone.state_dict())
-    _refuse_a_last_batch_of_one(network, task, block.optimiser.batch_size)
+    distributed.refuse_different(task.device)
+    _refuse_a_last_batch(network, task, block.optimiser.batch_size)
     method = make(name, block)
-    run = begin(method, network, block.optimiser, task)
+    engine = speed.engine_of(task, block, network, epochs=epochs, say=_say)
+    nets = engine.networks(network, teacher, brought.get("clean_teacher"))
+    run = begin(method, network, block.optimiser, task, engine)
     if memory := checkpoint.load(task.device):
         run.recall(memory)
-    clean_teacher = frozen_view(brought["clean_teacher"]) if "clean_teacher" in brought else None
-    nets = Networks(run.student, frozen_view(run.student), teacher, clean_teacher)
+    distributed.agree("the checkpoint's epoch", [torch.tensor(run.epoch, device=task.device)], task.device)
     show(run)
-    for _ in fit(run, method, block, task, nets, epochs=epochs, checkpoint=checkpoint):
+    for _ in fit(run, method, block, task, nets, engine, epochs=epochs, checkpoint=checkpoint):
         show(run)
+    run.report = engine.report()
     return run
 
 
-def _refuse_a_last_batch_of_one(network: Classifier, task: Task, batch_size: int) -> None:
-    """BatchNorm has nothing to normalise where a single image is a single pixel in the end."""
-    if len(task.x) % batch_size != 1:
+def _say(line: str) -> None:
+    if distributed.rank() == 0:
+        print(line, flush=True)
+
+
+def _refuse_a_last_batch(network: Classifier, task: Task, batch_size: int) -> None:
+    """Each process needs an image; and BatchNorm has nothing to normalise where one image is one pixel in the end."""
+    smallest = len(task.x) % batch_size or batch_size
+    if smallest < distributed.world():
+        raise InputError(
+            f"train.processes: {distributed.world()} processes cannot share a batch of {smallest}, and "
+            f"{len(task.x)} training images in batches of {batch_size} (optimiser.batch_size) have one: change either"
+        )
+    if (len(task.x) - 1) % batch_size:
         return
     try:
         deepcopy(network).train()(task.x[:1].float() / 255)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from absld import distributed
 from absld.attacks.linf_walk import LinfWalk, Net, end_of
 from absld.divergences import cross_entropy
 from absld.metrics import overall
@@ -39,11 +40,18 @@ def validate(net: Net, task: Task, images: Held, epoch: int) -> Validation:
     right = {name: torch.zeros(classes, dtype=torch.float64, device=task.device) for name in ("clean", "pgd")}
     torch.manual_seed(stream(task.seed, "validation", epoch))
     for start in range(0, len(images.y), CHUNK):
-        x, y = images.x[start : start + CHUNK], images.y[start : start + CHUNK]
-        points = {"clean": x, "pgd": end_of(walk(net, x, lambda _, z, y=y: cross_entropy(z, y)))}  # type: ignore[misc]
+        whole = min(CHUNK, len(images.y) - start)
+        ours = distributed.rows(whole)
+        if ours.start == ours.stop:
+            continue
+        x, y = images.x[start : start + whole][ours], images.y[start : start + whole][ours]
+        with distributed.part_of(whole):
+            adv = end_of(walk(net, x, lambda _, z, y=y: cross_entropy(z, y)))  # type: ignore[misc]
+        points = {"clean": x, "pgd": adv}
         for name, point in points.items():
             with torch.no_grad():
-                hit = (net(point).argmax(1) == y).double()
+                z = net(point)
+            hit = ((z.argmax(1) == y) & z.isfinite().all(1)).double()  # weights that are lost answer nothing
             right[name] += class_sum(hit, y, classes)
     count = class_sum(torch.ones_like(images.y, dtype=torch.float64), images.y, classes)
-    return Validation({name: hits / count for name, hits in right.items()})
+    return Validation({name: distributed.total(hits) / count for name, hits in right.items()})

@@ -16,18 +16,32 @@ LARGEST_BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
 
-def log_epochs(client: "MlflowClient", run_id: str, rows: Iterable[Row], names: ClassNames) -> int:
-    """Log the epochs beyond the last one logged, one call an epoch (or as few as MLflow takes).
+def log_epochs(
+    client: "MlflowClient", run_id: str, rows: Iterable[Row], names: ClassNames, last: int | None = None
+) -> int:
+    """Log the epochs beyond the last one logged, in as few calls as MLflow takes.
+
+    A metric's epochs go in one call where they can: MLflow looks up the newest value of each metric of a call, which
+    costs as much as writing a value.
+
+    Args:
+        client: of the store.
+        run_id: the run's.
+        rows: of the history.
+        names: the classes' names.
+        last: the number of the last epoch that is logged; None: MLflow is asked.
 
     Returns:
         The number of the last epoch that is logged now.
 
     """
-    last = last_epoch(client, run_id)
-    new = sorted((row for row in rows if row.epoch > last), key=lambda row: (row.epoch, row.quantity == MARK))
+    if last is None:
+        last = last_epoch(client, run_id)
+    new = [row for row in rows if row.epoch > last]
+    new.sort(key=lambda row: (row.quantity == MARK, row.key, row.epoch))
     for start in range(0, len(new), LARGEST_BATCH):
         _send(client, run_id, new[start : start + LARGEST_BATCH], names)
-    return new[-1].epoch if new else last
+    return max((row.epoch for row in new), default=last)
 
 
 def last_epoch(client: "MlflowClient", run_id: str) -> int:

@@ -10,6 +10,10 @@ MANY_CLASSES = 100
 """From here on `overall` is made with worst10 and not with worst, so worst10 is shown too."""
 CHECK = "check."
 """How the tags of the evaluation's checks begin."""
+VARIANT = "variant."
+"""How the tags of the smaller files begin."""
+FORMS = ("fp32", "fp16", "int8")
+"""The keys of the card's `variants` that are files; fp32 is student.onnx on the same images."""
 
 
 def metrics_of(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -41,6 +45,31 @@ def table_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 def tags_of_checks(evaluation: Mapping[str, Any]) -> dict[str, str]:
     """``check.deterministic``: passed or failed."""
     return {f"{CHECK}{name}": "passed" if check["passed"] else "failed" for name, check in evaluation["checks"].items()}
+
+
+def metrics_of_variants(variants: Mapping[str, Any] | None) -> dict[str, float]:
+    """``variants/int8_clean_worst``, ``variants/int8_bytes``: of student.onnx and of each smaller file that was tried.
+
+    `variants` is the block of card.json; None: none was asked for.
+    """
+    metrics: dict[str, float] = {}
+    for form, about in _files(variants).items():
+        found = {**about["accuracy"], "bytes": about["bytes"]}
+        metrics |= {f"variants/{form}_{name}": value for name, value in found.items() if value is not None}
+    return metrics
+
+
+def tags_of_variants(variants: Mapping[str, Any] | None) -> dict[str, str]:
+    """``variant.int8``: kept, or left out with the reason."""
+    return {
+        f"{VARIANT}{form}": "kept" if about["kept"] else f"left out: {about['reason']}"
+        for form, about in _files(variants).items()
+        if form != "fp32"
+    }
+
+
+def _files(variants: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {form: variants[form] for form in FORMS if variants.get(form)} if variants else {}
 
 
 def metrics_of_summary(summary: Mapping[str, Any]) -> dict[str, float]:

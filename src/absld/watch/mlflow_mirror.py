@@ -8,9 +8,12 @@ The files are the truth. Where MLflow is missing or fails, one line says so and 
 mirrors the files later.
 """
 
+import math
 import socket
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Identity", "Live", "identity", "training"]
 
+EVERY = 15.0
+"""Seconds between two calls of MLflow: of several short epochs it takes the values at half the price."""
+
 
 @contextmanager
-def training(root: Path, who: Identity) -> Iterator["Live"]:
-    """Mirror a training as it goes on. Its run ends FINISHED, KILLED when it was told to stop, or FAILED."""
-    live = Live(root, who)
+def training(root: Path, who: Identity, every: float = EVERY) -> Iterator["Live"]:
+    """Mirror a training as it goes on, `every` so many seconds.
+
+    Its run ends FINISHED, KILLED when it was told to stop, or FAILED.
+    """
+    live = Live(root, who, every)
     try:
         live.begin()
         yield live
@@ -48,12 +57,14 @@ def training(root: Path, who: Identity) -> Iterator["Live"]:
 class Live:
     """A run that is being trained. Without MLflow every method does nothing."""
 
-    def __init__(self, root: Path, who: Identity) -> None:
-        self._root, self._who = root, who
+    def __init__(self, root: Path, who: Identity, every: float) -> None:
+        self._root, self._who, self._every = root, who, every
         self._client: MlflowClient | None = None
         self._runs: list[str] = []
         """The run and its parent, once they are there."""
         self._logged = 0
+        self._rows: Sequence[Row] = ()
+        self._sent = -math.inf
 
     def begin(self) -> None:
         """Find or make the run and its parent and mark them RUNNING."""
@@ -71,21 +82,28 @@ class Live:
             describe(client, run, self._who.params, {**self._who.tags, **_here(self._root)})
             self._logged = last_epoch(client, run.info.run_id)
 
-    def log(self, rows: Iterable[Row]) -> None:
-        """Mirror the epochs of a history that are not there yet."""
-        new = [row for row in rows if row.epoch > self._logged]
-        if self._client is None or not new:
-            return
-        with self._or_without():
-            self._logged = log_epochs(self._client, self._runs[0], new, ClassNames.of(new))
+    def log(self, rows: Sequence[Row]) -> None:
+        """Mirror the epochs of a history, in the order of their epochs, that are not there yet; soon if not now."""
+        self._rows = rows
+        if time.monotonic() - self._sent >= self._every:
+            self._send()
 
     def end(self, status: Status) -> None:
         """Say how it ended."""
+        self._send()
         if self._client is None:
             return
         with self._or_without():
             for run_id in self._runs:
                 set_status(self._client, run_id, status)
+
+    def _send(self) -> None:
+        new = list(takewhile(lambda row: row.epoch > self._logged, reversed(self._rows)))[::-1]
+        if self._client is None or not new:
+            return
+        with self._or_without():
+            self._logged = log_epochs(self._client, self._runs[0], new, ClassNames.of(new), self._logged)
+        self._sent = time.monotonic()
 
     @contextmanager
     def _or_without(self) -> Iterator[None]:

@@ -16,11 +16,21 @@ from typing import TYPE_CHECKING
 from absld.records.files import read_json, sha256_of
 from absld.records.history import read_history
 from absld.watch.epochs import log_epochs
-from absld.watch.finals import CHECK, metrics_of, metrics_of_summary, table_of, tags_of_checks
+from absld.watch.finals import (
+    CHECK,
+    VARIANT,
+    metrics_of,
+    metrics_of_summary,
+    metrics_of_variants,
+    table_of,
+    tags_of_checks,
+    tags_of_variants,
+)
 from absld.watch.identity import Identity
 from absld.watch.mlflow_mirror import place
 from absld.watch.model import logged_model
 from absld.watch.names import ClassNames
+from absld.watch.notes import note_of
 from absld.watch.runs import alive, describe, set_status
 from absld.watch.store import locked, open_store
 
@@ -30,8 +40,6 @@ if TYPE_CHECKING:
 
 TOLD = "absld.told"
 """The tag that remembers: name of a file to its sha256."""
-LONGEST_NOTE = 8000
-"""Characters that a tag holds."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Files:
     student: Path | None
     card: Path | None
     card_text: Path | None
+    variants: Path | None
+    """The folder of the smaller files."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +103,17 @@ def _replay_run(client: "MlflowClient", run: "Run", who: Identity, files: Files)
     describe(client, run, who.params, {**who.tags, **_provenance(files.log, who.fingerprint)})
     log_epochs(client, run_id, rows, names)
     paths = {"history.csv": files.history, "evaluation.json": files.evaluation, "card.json": files.card}
-    paths |= {"card.md": files.card_text, "student.onnx": files.student}
+    paths |= {"card.md": files.card_text, "student.onnx": files.student, **_smaller(files.variants)}
     for name, path in _untold(client, run, {name: path for name, path in paths.items() if path is not None}):
         if name == "evaluation.json":
             _tell_evaluation(client, run, path)
+        if name == "card.json":
+            _tell_variants(client, run, path)
         if name == "student.onnx":
             logged_model(client, run, path)
         if name == "card.md":
             _tell_note(client, run_id, path)
-        client.log_artifact(run_id, str(path))
+        client.log_artifact(run_id, str(path), str(Path(name).parent) if "/" in name else None)
     if names.changed:
         client.log_dict(run_id, names.changed, "class_names.json")
 
@@ -138,14 +150,30 @@ def _tell_evaluation(client: "MlflowClient", run: "Run", path: Path) -> None:
         "mlflow.loggedArtifacts": json.dumps([{"path": "classwise.json", "type": "table"}]),
         **tags_of_checks(evaluation),
     }
-    for key in run.data.tags:
-        if key.startswith(CHECK) and key not in tags:
-            client.delete_tag(run.info.run_id, key)
-    describe(client, run, {}, tags)
+    _tell_tags(client, run, tags, CHECK)
     with tempfile.TemporaryDirectory() as folder:  # written whole: log_table would add rows to those that are there
         table = Path(folder) / "classwise.json"
         table.write_text(json.dumps(table_of(evaluation)), encoding="utf-8")
         client.log_artifact(run.info.run_id, str(table))
+
+
+def _smaller(folder: Path | None) -> dict[str, Path]:
+    return {f"variants/{path.name}": path for path in sorted(folder.iterdir())} if folder else {}
+
+
+def _tell_variants(client: "MlflowClient", run: "Run", path: Path) -> None:
+    """The numbers of the smaller files, which the card has side by side."""
+    variants = read_json(path).get("variants")
+    _tell_metrics(client, run, metrics_of_variants(variants), gone=("variants/",))
+    _tell_tags(client, run, tags_of_variants(variants), VARIANT)
+
+
+def _tell_tags(client: "MlflowClient", run: "Run", tags: Mapping[str, str], prefix: str) -> None:
+    """Set tags; those that begin with `prefix` and are no longer said vanish."""
+    for key in run.data.tags:
+        if key.startswith(prefix) and key not in tags:
+            client.delete_tag(run.info.run_id, key)
+    describe(client, run, {}, tags)
 
 
 def _tell_metrics(client: "MlflowClient", run: "Run", metrics: Mapping[str, float], gone: tuple[str, ...]) -> None:
@@ -161,9 +189,7 @@ def _tell_metrics(client: "MlflowClient", run: "Run", metrics: Mapping[str, floa
 
 def _tell_note(client: "MlflowClient", run_id: str, path: Path) -> None:
     """The description on the run's page."""
-    text = path.read_text(encoding="utf-8")
-    if len(text) <= LONGEST_NOTE:
-        client.set_tag(run_id, "mlflow.note.content", text)
+    client.set_tag(run_id, "mlflow.note.content", note_of(path.read_text(encoding="utf-8"), path.name))
 
 
 def _provenance(log: Path, fingerprint: str) -> dict[str, str]:

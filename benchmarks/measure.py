@@ -1,0 +1,95 @@
+"""One case, measured: the contestants and the matrix products take turns."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from absld.engine.precision import has_bfloat16
+from benchmarks.arena import Opponent, arena
+from benchmarks.cases import Case
+from benchmarks.contestants import NAMES, Name
+from benchmarks.flops import of_an_image
+from benchmarks.peak import MatrixProduct
+from benchmarks.problem import settings_of, spec_of
+from benchmarks.timing import Seconds, Spread, in_turns, times_faster
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a case gave."""
+
+    block: dict[str, Any]
+    """For the history."""
+    ratios: dict[str, Spread]
+    """How many times as fast one contestant was as another, by `<case>_<fast>_over_<slow>`."""
+    products: Seconds
+    """Of the matrix products, by precision."""
+
+
+def precisions(device: torch.device) -> list[str]:
+    """Those in which the device itself multiplies matrices."""
+    return [name for name in PRECISIONS if name == "float32" or has_bfloat16(device)]
+
+
+def turns(rounds: int, names: Sequence[Name], device: torch.device) -> int:
+    """How often `measured` says that it has got on: for each first step, each turn and each look at the parts."""
+    return 2 * len(names) + rounds * (len(names) + len(precisions(device)))
+
+
+def measured(
+    case: Case,
+    device: torch.device,
+    rounds: int,
+    names: Sequence[Name] = NAMES,
+    each: Callable[[], None] = lambda: None,
+) -> Measured:
+    """Measure a case, `rounds` times; `each` is called when something is done."""
+    products = {name: MatrixProduct(PRECISIONS[name], device) for name in precisions(device)}
+    for product in products.values():
+        product()  # the first one is slower
+    with arena(case, names, device, each) as opponents:
+        everyone = {name: opponent.train for name, opponent in opponents.items()} | products
+        seconds = in_turns(everyone, rounds, each)
+        peak = {name: product.flops / min(seconds[name]) for name, product in products.items()}
+        flops = of_an_image(spec_of(case, case.student), spec_of(case, case.teacher), settings_of(case)[0])
+        scale = case.scales[device.type]
+        rates = {name: Spread.of(scale.images / each_took for each_took in seconds[name]) for name in names}
+        results = {name: _result(opponents[name], rates[name], flops, peak, each) for name in names}
+    block = {
+        "student": case.student,
+        "teacher": case.teacher,
+        **asdict(scale),
+        "rounds": rounds,
+        "flops_per_image": flops,
+        "peak": peak,
+        "contestants": results,
+    }
+    ratios = {
+        f"{case.name}_{fast}_over_{slow}": times_faster(seconds, fast, slow) for slow, fast in combinations(names, 2)
+    }
+    return Measured(block, ratios, {name: seconds[name] for name in products})
+
+
+def _result(
+    opponent: Opponent, rate: Spread, flops: int, peak: dict[str, float], each: Callable[[], None]
+) -> dict[str, Any]:
+    shares, facts = opponent.shares(), opponent.facts()
+    each()
+    return {
+        "images_per_second": rate.median,
+        "images_per_second_low": rate.low,
+        "images_per_second_high": rate.high,
+        "flops_per_second": flops * rate.median,
+        "share_of_peak": flops * rate.median / peak[str(facts.report["precision"])],
+        "memory_mib": None if facts.memory is None else facts.memory / MIB,
+        "first_seconds": facts.first_seconds,
+        "threads": facts.threads,
+        "report": facts.report,
+        "shares": shares,
+    }

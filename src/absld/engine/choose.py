@@ -1,0 +1,62 @@
+"""The engine that a run is executed with, and what is worth it there."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from absld.engine.compiled import Say
+from absld.engine.fast import Fast
+from absld.engine.memory import bytes_of
+from absld.engine.plain import Plain
+from absld.engine.precision import WORTH_COMPILING, forward_cost, gains, has_bfloat16
+from absld.engine.protocol import Engine
+from absld.networks.zoo import Classifier
+from absld.params.recipe import AdversarialMethod, Method
+from absld.training.task import Task
+
+FORWARD, WITH_INPUT_GRADIENT, WITH_ALL_GRADIENTS = 1, 2, 3
+"""What a pass costs, in forward passes."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a run is to be executed: the keys of the section `train` that say so."""
+
+    engine: Literal["fast", "plain"] = "plain"
+    precision: Literal["auto", "float32"] = "auto"
+    teacher_memory: float | None = None
+    """GiB; None: a teacher is asked every time."""
+
+    def engine_of(self, task: Task, block: Method, student: Classifier, *, epochs: int, say: Say = print) -> Engine:
+        """The engine of one run: `epochs` epochs of `task` with the method's settings `block`.
+
+        `say` is told, in a line each, of what cannot be done.
+        """
+        if self.engine == "plain":
+            return Plain()
+        bfloat16 = self.precision == "auto" and has_bfloat16(task.device)
+        return Fast(
+            task,
+            block.optimiser.batch_size,
+            reduces=lambda network: bfloat16 and gains(network, task.device),
+            compiles=cost(student, task, block, epochs) >= WORTH_COMPILING[task.device.type],
+            remembers=self._remembers(task, block, say),
+            say=say,
+        )
+
+    def _remembers(self, task: Task, block: Method, say: Say) -> bool:
+        if self.teacher_memory is None or not block.needs:
+            return False
+        wanted = bytes_of(task) / 2**30
+        if wanted > self.teacher_memory:
+            say(f"the teacher's logits are not remembered: train.teacher_memory is less than {wanted:.1f} GiB")
+        return wanted <= self.teacher_memory
+
+
+PLAINLY = Speed()
+
+
+def cost(student: Classifier, task: Task, block: Method, epochs: int) -> float:
+    """About how many floating-point operations the student's passes take in a whole run."""
+    attacked = block.attack.steps if isinstance(block, AdversarialMethod) else 0
+    passes = WITH_INPUT_GRADIENT * attacked + 2 * WITH_ALL_GRADIENTS
+    return float(forward_cost(student)) * passes * len(task.x) * epochs

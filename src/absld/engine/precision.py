@@ -1,0 +1,54 @@
+"""Whether to compute in bfloat16, and whether to compile: decided by the device and the job, never by a stopwatch.
+
+A run that is started again on the same kind of machine decides the same, so it goes on bit for bit.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from absld.networks.zoo import Classifier
+
+WORTH_COMPILING = {"cpu": 2e14, "cuda": 2e16}
+"""Floating-point operations of a run from which on the minute of compilation is earned back (docs/performance.md)."""
+WORTH_REDUCING = 5e7
+"""Floating-point operations of a forward pass, an image, from which on bfloat16 pays on a CPU (docs/performance.md)."""
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 matrices: AMX or AVX512-BF16 in a CPU; a GPU from Ampere on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    tell: Callable[[], Mapping[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 has none
+    capabilities = tell()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def gains(network: Classifier, device: torch.device) -> bool:
+    """Whether bfloat16 makes it faster: on a GPU always; on a CPU not where it is small or has grouped convolutions."""
+    if device.type == "cuda":
+        return True
+    grouped = any(layer.groups > 1 for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    return not grouped and forward_cost(network) >= WORTH_REDUCING
+
+
+def forward_cost(network: Classifier) -> int:
+    """Floating-point operations of a forward pass, an image: two for each product in a convolution or linear layer."""
+    cost = 0
+
+    def count(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal cost
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        cost += 2 * output.numel() * math.prod(module.weight.shape[1:])
+
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    spec, like, training = network.spec, next(network.parameters()), network.training
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, spec.channels, spec.size, spec.size, dtype=like.dtype, device=like.device))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return cost
