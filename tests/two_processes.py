@@ -43,7 +43,7 @@ def block_of(name: str) -> Any:
     block = getattr(PARAMS.methods, name) or getattr(DIGITS.methods, name)
     changes: dict[str, Any] = {"optimiser": with_(block.optimiser, batch_size=BATCH), "milestones": []}
     if hasattr(block, "attack"):
-        changes["attack"] = with_(block.attack, steps=3)
+        changes["attack"] = with_(block.attack, steps=2)
     if getattr(block, "hard_classes", None):
         changes["hard_classes"] = [1, 2]
     return with_(block, **changes)

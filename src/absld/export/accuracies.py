@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from absld.export.markdown import Card, escaped, interval, percent, table
+from absld.metrics import tail_of
 from absld.records.attacks import ATTACKS, attack_label, strongest
 
 MOST_CLASSES = 20
@@ -17,7 +18,7 @@ def name(card: Card, attack: str) -> str:
 
 def accuracy(card: Card) -> str:
     """One row for each attack."""
-    tail = "worst10" if len(card["classes"]) >= 100 else "worst"
+    tail = "worst class" if tail_of(card["classes"]) == "worst" else "mean of the worst tenth of them"
     rows = []
     for attack, measured in card["attacks"].items():
         nsd = measured["accuracy"]["nsd"]
@@ -25,7 +26,7 @@ def accuracy(card: Card) -> str:
         rows.append([name(card, attack), str(measured["n"]), *cells, "–" if nsd is None else f"{nsd:.3f}"])
     explained = (
         "Percent of test images, with 95 % intervals over them. Overall is half the average over the classes and half "
-        f"the {'worst class' if tail == 'worst' else 'mean of the worst tenth of them'}; NSD is the standard deviation "
+        f"the {tail}; NSD is the standard deviation "
         "over the classes divided by their mean: 0 is fair."
     )
     return explained + "\n\n" + table(["", "Images", "Average", "Worst class", "Overall", "NSD"], rows)

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from absld.metrics import tail_of
 from absld.watch.names import ClassNames
 
 MEASURES = ("average", "worst", "overall", "nsd")
-MANY_CLASSES = 100
-"""From here on `overall` is made with worst10 and not with worst, so worst10 is shown too."""
 CHECK = "check."
 """How the tags of the evaluation's checks begin."""
 VARIANT = "variant."
@@ -25,8 +24,7 @@ def metrics_of(evaluation: Mapping[str, Any]) -> dict[str, float]:
         metrics |= {names.key(attack, name): accuracy for name, accuracy in by_class.items()}
     for group, outcomes in (("summary", evaluation["attacks"]), ("last", evaluation["last"])):
         for attack, outcome in outcomes.items():
-            measures = (*MEASURES, "worst10") if len(evaluation["classes"]) >= MANY_CLASSES else MEASURES
-            for measure in measures:
+            for measure in dict.fromkeys((*MEASURES, tail_of(evaluation["classes"]))):
                 if outcome["accuracy"][measure] is not None:  # nsd of a model that is always wrong
                     metrics[f"{group}/{attack}_{measure}"] = outcome["accuracy"][measure]
     return metrics
