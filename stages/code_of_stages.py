@@ -2,7 +2,8 @@
 
 from absld.records.files import write_text
 from stages.contracts import ALL, CODE_OF_STAGES
-from stages.opening import Opened, code_of, declared, listing, main, resolved
+from stages.declared import declared, resolved
+from stages.opening import Opened, code_of, listing, main
 
 
 def work(stage: Opened) -> None:

@@ -21,8 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import BaseModel
-
 from absld.errors import InputError
 from absld.methods.registry import module_of
 from absld.params.agreement import chosen_method, trainers
@@ -35,6 +33,7 @@ from absld.records.layout import RunKey
 from absld.watch.git import commit_and_dirty
 from stages.closure import closure
 from stages.contracts import Stage
+from stages.declared import declared, resolved, restricted
 
 FAILURE = Path(".absld/failure.json")
 STARTED_BY_STAGE = "ABSLD_STARTED_BY_STAGE"
@@ -167,43 +166,6 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
 def _speaks() -> bool:
     """Whether this process says how the stage ended: of several that `torchrun` has started the first one does."""
     return STARTED_BY_STAGE not in os.environ and os.environ.get("RANK", "0") == "0"
-
-
-def declared(stage: Stage, axes: Mapping[str, str]) -> list[str]:
-    """The dotted keys of params.yaml that the stage may see."""
-    return [key.format(**axes) for key in stage.params]
-
-
-def resolved(params: Params, keys: list[str]) -> dict[str, Any]:
-    """The values under `keys` as plain JSON values, without nulls: so a new method is no change of the teacher."""
-    found = {}
-    for key in keys:
-        value: Any = params
-        for part in key.split("."):
-            value = getattr(value, part)
-        found[key] = value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
-    return found
-
-
-def restricted(params: Params, keys: list[str]) -> Params:
-    """The same parameters with nothing but `keys` in them."""
-    only: Params = _only(params, [key.split(".") for key in keys])
-    return only
-
-
-def _only(section: Any, paths: list[list[str]]) -> Any:
-    wanted: dict[str, list[list[str]]] = {}
-    for first, *rest in paths:
-        wanted.setdefault(first, []).append(rest)
-    values = {
-        name: value if [] in rests else _only(value, rests)
-        for name, rests in wanted.items()
-        for value in [getattr(section, name)]
-    }
-    only = type(section).model_construct(**values)
-    for name in set(only.__dict__) - set(values):  # what is not declared is not there, not even as its default
-        del only.__dict__[name]
-    return only
 
 
 def code_of(root: Path, stage: str, *methods: str) -> dict[str, str]:

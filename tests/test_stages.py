@@ -15,7 +15,8 @@ from absld.params.load import load
 from absld.params.methods import Methods
 from stages.closure import LEFT_OUT, closure, source_of
 from stages.contracts import ALL, EVALUATE, TRAIN, Stage
-from stages.opening import _code_is_as_listed, code_of, declared, listing, open_stage, resolved, restricted
+from stages.declared import declared, resolved, restricted
+from stages.opening import _code_is_as_listed, code_of, listing, open_stage
 
 ROOT = Path(__file__).parents[1]
 
