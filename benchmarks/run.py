@@ -1,6 +1,7 @@
 """Measure, record, show: `python -m benchmarks.run`, or `make bench` and `make bench-slow`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -55,13 +56,18 @@ def main(given: Sequence[str]) -> None:
     record["commit"] = asked.commit or record["commit"]
     names = _possible(asked.only or (SLOW if asked.slow else QUICK), device)
     ratios: dict[str, Spread] = {}
-    record["cases"] = _cases([name for name in names if name in CASES], device, asked.rounds, ratios)
-    for name, (rounds, measure, ratio) in _others(asked, device).items():
-        if name in names:
-            with telling(name, 2 * rounds) as each:
-                record[name], ratios[ratio] = measure(rounds, each)
-    record |= flat(ratios)
-    history.append(record, asked.history)
+    record["cases"] = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        _cases([name for name in names if name in CASES], device, asked.rounds, record["cases"], ratios)
+        for name, (rounds, measure, ratio) in _others(asked, device).items():
+            if name in names:
+                with telling(name, 2 * rounds) as each:
+                    record[name], ratios[ratio] = measure(rounds, each)
+    finally:  # what was measured is kept, whatever ends the rest
+        if ratios:
+            record |= flat(ratios)
+            history.append(record, asked.history)
     if asked.history == HISTORY:
         table.write()
     _show(table.tables([record]))
@@ -74,9 +80,10 @@ def _possible(names: Sequence[str], device: torch.device) -> list[str]:
     return [name for name in names if name not in left_out]
 
 
-def _cases(names: Sequence[str], device: torch.device, rounds: int, ratios: dict[str, Spread]) -> dict[str, Any]:
-    """The cases' blocks by name; their ratios, and that of all their matrix products, are added to `ratios`."""
-    cases: dict[str, Any] = {}
+def _cases(
+    names: Sequence[str], device: torch.device, rounds: int, cases: dict[str, Any], ratios: dict[str, Spread]
+) -> None:
+    """Add the cases' blocks to `cases`, and to `ratios` theirs and that of all their matrix products."""
     products: list[Seconds] = []
     for name in names:
         with telling(name, turns(rounds, NAMES, device)) as each:
@@ -87,7 +94,6 @@ def _cases(names: Sequence[str], device: torch.device, rounds: int, ratios: dict
     if products and "bfloat16" in products[0]:
         pooled = {of: [second for each in products for second in each[of]] for of in products[0]}
         ratios["matmul_bf16_over_fp32"] = times_faster(pooled, "bfloat16", "float32")
-    return cases
 
 
 def _others(asked: argparse.Namespace, device: torch.device) -> dict[str, tuple[int, Measure, str]]:

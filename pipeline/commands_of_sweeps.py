@@ -28,10 +28,11 @@ def sweep(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of params.yaml first.")
     ] = None,
 ) -> None:
-    """Make all runs of params.yaml, several at a time: a worker for each GPU takes one after another.
+    """Make all runs of params.yaml, a worker for each GPU.
 
-    A run that fails costs the others nothing. What is made already is not made again: the same command goes on where it
-    was ended. Exit code 1: a run has failed.
+    A run that fails costs the others nothing. What is made already is not
+    made again: the same command goes on where it was ended. Exit code 1: a
+    run has failed.
 
       absld sweep --seeds 0-4
       absld sweep --profile cifar10 --methods rslad,absld --seeds 0,1,2

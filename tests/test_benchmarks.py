@@ -1,6 +1,7 @@
 """The yardstick: what it measures is the same mathematics, and what it writes is what it measured."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from absld.methods.protocol import Batch, Networks
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Spec
 from absld.params.train import Augmentation
-from benchmarks import history, table
+from benchmarks import history, run, table
 from benchmarks.announcing import Announcing
 from benchmarks.arena import arena
 from benchmarks.attack import compared
@@ -22,7 +23,7 @@ from benchmarks.cases import CASES, Case, Scale
 from benchmarks.clock import PARTS, Clock
 from benchmarks.contestants import NAMES, entered
 from benchmarks.flops import of_an_image
-from benchmarks.measure import measured
+from benchmarks.measure import Measured, measured
 from benchmarks.peak import MatrixProduct
 from benchmarks.problem import Problem, posed, settings_of
 from benchmarks.published import Pictures, Published, add_risks, softened
@@ -269,6 +270,22 @@ def test_a_run_is_a_line(tmp_path: Path) -> None:
     assert history.read(path)[0]["ratios"] == {"a": 1.235}
     with pytest.raises(ValueError, match="not JSON compliant"):
         history.append(record(ratios={"a": float("nan")}), path)
+
+
+def test_a_run_that_is_ended_keeps_what_it_has_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured_or_ended(case: Case, device: torch.device, rounds: int, *, each: Callable[[], None]) -> Measured:
+        del device, rounds, each
+        if case.name == "digits_epoch":
+            raise SystemExit(143)
+        return Measured({"student": "s"}, {"digits_step_fast_over_plain": Spread(1.2, 1.1, 1.3)}, {})
+
+    monkeypatch.setattr(run, "measured", measured_or_ended)
+    path = tmp_path / "history.jsonl"
+    with pytest.raises(SystemExit):
+        run.main(["--device", "cpu", "--only", "digits_step", "digits_epoch", "--history", str(path)])
+    (line,) = history.read(path)
+    assert line["ratios"] == {"digits_step_fast_over_plain": 1.2}
+    assert list(line["cases"]) == ["digits_step"]
 
 
 def test_the_document_shows_the_history() -> None:
