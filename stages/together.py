@@ -42,7 +42,8 @@ def together(work: Work, when: Callable[[Opened], bool] = lambda stage: True) ->
 
     def shared(stage: Opened) -> None:
         if not when(stage):
-            work(stage)
+            if os.environ.get("RANK", "0") == "0":
+                work(stage)
         elif "RANK" in os.environ and "WORLD_SIZE" in os.environ:
             with _member(stage):
                 work(stage)
@@ -69,14 +70,12 @@ def _member(stage: Opened) -> Iterator[None]:
         yield
         if dist.get_rank() == 0 and STARTED_BY_STAGE in os.environ:
             write_json(_logs(stage).notes, stage.notes)
+        dist.destroy_process_group()  # not where it failed: the others may be waiting for it, and it for them
     except Exception as error:
         if path := os.environ.get(ERROR_FILE):
             text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             Path(path).write_text(json.dumps({"message": text, "timestamp": int(time.time())}))
         raise
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
 
 
 def _here() -> int:

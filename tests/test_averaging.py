@@ -1,6 +1,7 @@
 """Averaged weights, EMA and FAWA: one step by hand, which epochs enter, and what the loop reports of them."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from absld.training.checkpoint import Checkpoint
 from absld.training.fit import fit
 from absld.training.run import Run
 from absld.training.session import train_network
+from absld.training.task import Held
 from absld.training.validate import validate
 
 FAWA = PARAMS.methods.cfa.averaging
@@ -112,11 +114,15 @@ class Misled(Natural):
         return {"epoch": state["epoch"] + 1}
 
 
-def trained(averaging: Averaging | None, epochs: int) -> tuple[Run, list[Weights], list[Weights]]:
+def trained(
+    averaging: Averaging | None, epochs: int, *, others_select: bool = False
+) -> tuple[Run, list[Weights], list[Weights]]:
     """The run; after each epoch the student's own weights, and the average."""
     block = PARAMS.methods.natural
     block = with_(block, averaging=averaging, keep="best", optimiser=with_(block.optimiser, batch_size=8))
     method, small = Misled(block), task()
+    if others_select:
+        small = replace(small, selection=Held(small.x[12:].float() / 255, small.y[12:]))
     run, nets = begun(method, block, small)
     own: list[Weights] = []
     averages: list[Weights] = []
@@ -154,9 +160,10 @@ def test_t10_the_loop_averages_the_epochs_that_reach_the_threshold_and_leaves_th
     assert {"bn1.running_mean", "bn1.num_batches_tracked"} <= set(expected)
 
 
-def test_t10_without_an_accepted_epoch_the_students_own_weights_are_reported() -> None:
-    run, own, averages = trained(settings_of(begin=3), epochs=2)
-    plain, _, _ = trained(None, epochs=2)
+@pytest.mark.parametrize("others_select", [False, True], ids=["validation", "other images"])
+def test_t10_without_an_accepted_epoch_the_students_own_weights_are_reported(others_select: bool) -> None:
+    run, own, averages = trained(settings_of(begin=3), epochs=2, others_select=others_select)
+    plain, _, _ = trained(None, epochs=2, others_select=others_select)
     assert averages == [{}, {}]
     assert values(run, "averaging/accepted") == [0, 0]
     assert values(plain, "averaging/accepted") == []

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU and a GPU draw different random numbers: here both take the CPU's."""
 
@@ -67,12 +67,14 @@ def one_step(
     optimiser = engine.optimiser(student, block.optimiser)
     x, y = batch(8)
     state = {key: value.to(device, dtype) for key, value in method.init(CLASSES).items()}
+    engine.refresh()
     step = method.step(nets, Batch(x.to(device, dtype), y.to(device)), state)
     step.loss.backward()
     optimiser.step()
     return step.loss.detach().cpu(), {key: value.cpu() for key, value in student.state_dict().items()}
 
 
+@pytest.mark.usefixtures("same_noise")
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_is_that_of_the_cpu(name: str) -> None:
     torch.testing.assert_close(
@@ -80,6 +82,7 @@ def test_a_step_is_that_of_the_cpu(name: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("same_noise")
 @pytest.mark.parametrize("name", ["absld", "trades", "bat", "adaad", "fair_ard"])
 def test_compiled_steps_are_close_to_plain_ones(name: str) -> None:
     """In float32, as CUDA graphs: a gradient near zero may change its sign, so the bounds are wide."""
@@ -109,15 +112,17 @@ def test_no_step_waits_for_the_device() -> None:
     optimiser = engine.optimiser(student, block.optimiser)
     state = {key: value.to(GPU) for key, value in method.init(CLASSES).items()}
     of = there(task())
-    for number, (x, y) in enumerate(engine.batches(of, 8, torch.Generator(GPU).manual_seed(0))):
-        engine.refresh()
-        step = method.step(nets, Batch(x, y), state)  # the first one fills the teacher's memory, and may wait
-        optimiser.zero_grad(set_to_none=True)
-        step.loss.backward()
-        optimiser.step()
-        if number == 0:
-            torch.cuda.set_sync_debug_mode("error")
-    torch.cuda.set_sync_debug_mode("default")
+    try:
+        for number, (x, y) in enumerate(engine.batches(of, 8, torch.Generator(GPU).manual_seed(0))):
+            engine.refresh()
+            step = method.step(nets, Batch(x, y), state)  # the first one fills the teacher's memory, and may wait
+            optimiser.zero_grad(set_to_none=True)
+            step.loss.backward()
+            optimiser.step()
+            if number == 0:
+                torch.cuda.set_sync_debug_mode("error")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def trained(folder: Path, epochs: int, name: str) -> Any:
@@ -131,12 +136,15 @@ def trained(folder: Path, epochs: int, name: str) -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.*determinis")
 def test_a_resumed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
-    whole = trained(tmp_path / "whole", 4, "absld")
-    trained(tmp_path / "cut", 2, "absld")
-    resumed = trained(tmp_path / "cut", 4, "absld")
-    torch.use_deterministic_algorithms(False)
+    try:
+        whole = trained(tmp_path / "whole", 4, "absld")
+        trained(tmp_path / "cut", 2, "absld")
+        resumed = trained(tmp_path / "cut", 4, "absld")
+    finally:
+        torch.use_deterministic_algorithms(False)
     for old, new in zip(whole.rows, resumed.rows, strict=True):
         assert old[:-1] == new[:-1]
         assert new.value == pytest.approx(old.value, rel=0.05, abs=0.1)

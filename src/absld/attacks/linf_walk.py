@@ -60,11 +60,12 @@ class LinfWalk:
             point.requires_grad_()
             with torch.enable_grad():
                 z = net(point)
-                (gradient,) = torch.autograd.grad(ascend(point, z).sum(), point)
+                # only the sign is kept: a CUDA graph's own output would hold up the next replay
+                way = torch.autograd.grad(ascend(point, z).sum(), point)[0].sign()
             point = point.detach()
             yield Visit(point, z.detach())
             stride = self.step if step is None else step
-            point = torch.minimum(torch.maximum(point + stride * gradient.sign(), low), high)
+            point = torch.minimum(torch.maximum(point + stride * way, low), high)
         yield Visit(point, None)
 
     def _started(self, x: Images, low: Images, high: Images, eps: "float | Images") -> Images:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from absld.engine.compiled import Say
 from absld.engine.fast import Fast
 from absld.engine.memory import bytes_of
@@ -31,6 +33,8 @@ class Speed:
 
         `say` is told, in a line each, of what cannot be done.
         """
+        if task.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # float32 means float32
         if self.engine == "plain":
             return Plain()
         bfloat16 = self.precision == "auto" and has_bfloat16(task.device)
@@ -48,7 +52,7 @@ class Speed:
             return False
         wanted = bytes_of(task) / 2**30
         if wanted > self.teacher_memory:
-            say(f"the teacher's logits are not remembered: train.teacher_memory is less than {wanted:.1f} GiB")
+            say(f"the teacher's logits are not remembered: train.teacher_memory is less than {wanted:.2g} GiB")
         return wanted <= self.teacher_memory
 
 

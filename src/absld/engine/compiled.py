@@ -1,6 +1,7 @@
 """Networks compiled for batches of one size, at their first use; where that fails they go on as they are."""
 
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -28,12 +29,14 @@ class Compiler:
         """
         started = time.perf_counter()
         run: Net = torch.compile(network, dynamic=False, mode="reduce-overhead" if graphs else None)
-        noise = torch.zeros_like(like).requires_grad_(like.requires_grad)
         try:
-            with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
-                z = run(noise)
-                if z.requires_grad:
-                    z.sum().backward()  # type: ignore[no-untyped-call]
+            with warnings.catch_warnings(), torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
+                warnings.filterwarnings("ignore", "TensorFloat32")  # float32 is meant
+                for _ in range(3 if graphs else 1):  # a CUDA graph is warmed up, recorded and replayed
+                    z = run(torch.zeros_like(like).requires_grad_(like.requires_grad))
+                    if z.requires_grad:
+                        z.sum().backward()  # type: ignore[no-untyped-call]
+                    del z
         except Exception as error:  # whatever a compiler may raise, the network itself still works
             self.say(f"not compiled, so slower: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
             return None

@@ -5,6 +5,7 @@ At a padding of 4 an image has 9·9·2 = 162 variants, so of 300 epochs 162·(1 
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,14 +22,21 @@ class Memory:
     def __init__(self, ask: Callable[[Images], Logits], task: Task, rows: int) -> None:
         """`ask` is asked about `rows` images at a time."""
         self.ask, self.task, self.rows = ask, task, rows
-        variants = variants_of(task)
-        self.logits = torch.empty(len(task.x), variants, len(task.classes), device=task.device)
-        self.known = torch.zeros(len(task.x), variants, dtype=torch.bool, device=task.device)
         self.epoch: Plan | None = None
         self.x: Images | None = None
         self.batch: Plan | None = None
         self.asked = self.remembered = 0
         self.seconds = 0.0
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """What is remembered. A teacher that is never asked about training images takes no room."""
+        return torch.empty(len(self.task.x), variants_of(self.task), len(self.task.classes), device=self.task.device)
+
+    @cached_property
+    def known(self) -> Tensor:
+        """Which of it."""
+        return torch.zeros(len(self.task.x), variants_of(self.task), dtype=torch.bool, device=self.task.device)
 
     def begin(self, epoch: Plan) -> None:
         """These images will come in this epoch. The teacher is asked about the unknown ones when it is first needed."""
@@ -58,6 +66,8 @@ class Memory:
         unknown = epoch.take(~self.known[self._places(epoch)])
         self.asked += len(unknown.rows)
         self.remembered += len(epoch.rows) - len(unknown.rows)
+        if not self.seconds and len(unknown.rows):  # what is compiled at the first question is not the teacher's time
+            self.ask(unknown.take(slice(0, 1)).images(self.task.x, self.task.augmentation))
         started = time.perf_counter()
         places, ours = self._places(unknown), distributed.rows(len(unknown.rows))
         learned = self.logits.new_zeros(len(unknown.rows), self.logits.shape[-1])

@@ -79,7 +79,9 @@ class Forward(nn.Module):
                 if self.pieces >= images:
                     raise
             self.pieces *= 2
-            self.fixed = None
+            if self.fixed is not None:
+                self.fixed = None
+                torch.compiler.reset()  # its graphs would keep their memory
             torch.cuda.empty_cache()
 
 

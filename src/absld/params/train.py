@@ -34,7 +34,8 @@ class Train(Section):
     processes: Literal["auto"] | Count
     """That train one network together, each with its share of every batch; auto: one for each GPU, one on a CPU."""
     teacher_memory: Positive | None
-    """GiB that the teacher's logits of images it has seen may take, on the device; null: it is asked every time."""
+    """GiB that the teacher's logits of images it has seen may take, on the device; null: it is asked every time,
+    and so it is by the plain engine."""
     max_epochs: Count | None
     """Cut every method short, for a try; null: as long as its block says."""
     augmentation: Augmentation

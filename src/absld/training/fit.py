@@ -112,7 +112,7 @@ def _held(run: Run) -> list[Tensor]:
 
 
 class Reported(NamedTuple):
-    """A network for the weights that a run reports, where they are not the student's; and as it is attacked."""
+    """A network for the weights that a run reports, its own where it averages; and as it is attacked."""
 
     network: Classifier
     frozen: Callable[[Images], Logits]
@@ -122,9 +122,8 @@ def _chosen(run: Run, reported: Reported, task: Task, engine: Engine, validation
     """How good the weights are that the run reports, on the images that select the epoch."""
     if task.selection is task.validation and not run.average:
         return validation
-    if run.average:
-        reported.network.backbone.load_state_dict(run.average)
-        engine.refresh()
+    reported.network.backbone.load_state_dict(run.weights)
+    engine.refresh()
     return validate(reported.frozen, task, task.selection, run.epoch)
 
 
