@@ -17,6 +17,8 @@ from absld.networks.zoo import Classifier
 from absld.shapes import Images, Logits
 
 M = TypeVar("M", bound=nn.Module)
+NARROW = 64
+"""Channels."""
 
 
 class _Pair(NamedTuple):
@@ -78,6 +80,7 @@ def folded(network: nn.Module) -> nn.Module:
 def _folded(graph: fx.GraphModule, reduced: torch.dtype | None) -> Iterator[_Pair]:
     """Put new convolutions in the places of the pairs; in a reduced precision in the places of all but the first."""
     calls = Counter(node.target for node in graph.graph.nodes if node.op == "call_module")
+    layout = _layout(graph, reduced)
     first = True
     for node in list(graph.graph.nodes):
         convolution = _module(node, graph, nn.Conv2d)
@@ -88,7 +91,7 @@ def _folded(graph: fx.GraphModule, reduced: torch.dtype | None) -> Iterator[_Pai
         if after is None and dtype is None:
             continue
         batch_norm = None if after is None else _module(after, graph, nn.BatchNorm2d)
-        target = _empty_like(convolution, dtype)
+        target = _empty_like(convolution, dtype, layout)
         graph.add_submodule(str(node.target), target)
         if after is not None:
             after.replace_all_uses_with(node)
@@ -121,7 +124,14 @@ def _module(node: fx.Node, graph: fx.GraphModule, kind: type[M]) -> M | None:
     return module if isinstance(module, kind) else None
 
 
-def _empty_like(convolution: nn.Conv2d, dtype: torch.dtype | None) -> nn.Conv2d:
+def _layout(graph: fx.GraphModule, reduced: torch.dtype | None) -> torch.memory_format:
+    """Channels last, but for wide convolutions in float32: small batches lose by it there (docs/lab-book.md)."""
+    layers = [layer for layer in graph.modules() if isinstance(layer, nn.Conv2d)]
+    wide = any(layer.out_channels > NARROW for layer in layers) and not any(layer.groups > 1 for layer in layers)
+    return torch.contiguous_format if wide and reduced is None else torch.channels_last
+
+
+def _empty_like(convolution: nn.Conv2d, dtype: torch.dtype | None, layout: torch.memory_format) -> nn.Conv2d:
     """A convolution of the same form, with a bias that starts at 0 and no gradients."""
     weight: Tensor = convolution.weight
     target = nn.Conv2d(
@@ -136,6 +146,6 @@ def _empty_like(convolution: nn.Conv2d, dtype: torch.dtype | None) -> nn.Conv2d:
         device="meta",
         dtype=dtype or weight.dtype,
     )
-    target = target.requires_grad_(False).to_empty(device=weight.device).to(memory_format=torch.channels_last)
+    target = target.requires_grad_(False).to_empty(device=weight.device).to(memory_format=layout)
     nn.init.zeros_(target.bias)  # type: ignore[arg-type]
     return target
