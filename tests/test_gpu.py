@@ -123,6 +123,7 @@ def test_no_step_waits_for_the_device() -> None:
                 torch.cuda.set_sync_debug_mode("error")
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert number > 0, "no step was watched"
 
 
 def trained(folder: Path, epochs: int, name: str) -> Any:
