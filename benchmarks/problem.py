@@ -113,7 +113,9 @@ def settled(network: Classifier, x: Images) -> Classifier:
 def _digits(count: int) -> tuple[Tensor, Labels]:
     from absld.data.sources import open_source
 
-    part = open_source(Digits(source="digits", validation_per_class=1, split_seed=0), PROFILES, PROFILES).train
+    part = open_source(
+        Digits(source="digits", validation_per_class=1, train_per_class=None, split_seed=0), PROFILES, PROFILES
+    ).train
     x = torch.empty(count, 8, 8, 1, dtype=torch.uint8)
     rows = torch.randperm(len(part.y))[:count].numpy()
     part.x.read_into(x.numpy(), rows)

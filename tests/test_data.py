@@ -41,11 +41,11 @@ def fetched(data: Data, root: Path) -> dict[str, Split]:
 
 
 def digits(per_class: int = 20, seed: int = 0) -> Digits:
-    return Digits(source="digits", validation_per_class=per_class, split_seed=seed)
+    return Digits(source="digits", validation_per_class=per_class, train_per_class=None, split_seed=seed)
 
 
 def public(source: Any, root: str | None) -> Public:
-    return Public(source=source, root=root, validation_per_class=1, split_seed=0)
+    return Public(source=source, root=root, validation_per_class=1, train_per_class=None, split_seed=0)
 
 
 class TestHoldOut:
@@ -63,6 +63,15 @@ class TestHoldOut:
         chosen = [set(hold_out(y, count, 0, "abc").validation.tolist()) for count in (5, 10, 20)]
         assert chosen[0] < chosen[1] < chosen[2]
 
+    @given(labels=st.lists(st.integers(0, 2), min_size=12), most=st.integers(1, 20), seed=st.integers(0, 2**31 - 1))
+    def test_at_most_so_many_are_trained_on(self, labels: list[int], most: int, seed: int) -> None:
+        y = np.array([*labels, *[0, 1, 2] * 4])
+        everything, fewer = hold_out(y, 2, seed, "abc"), hold_out(y, 2, seed, "abc", most)
+        assert fewer.validation.tolist() == everything.validation.tolist()
+        assert set(fewer.train) <= set(everything.train)
+        wanted = {label: min(most, count) for label, count in Counter(y[everything.train].tolist()).items()}
+        assert Counter(y[fewer.train].tolist()) == wanted
+
     def test_the_seed_decides_the_same_everywhere(self) -> None:
         # the first two of each class by the raw words of PCG64(0), sorted by hand
         y = np.array([0, 1, 0, 1, 0, 1, 0, 1])
@@ -78,6 +87,15 @@ class TestHoldOut:
         assert hold_out(y, 1, 0, ("cat", "dog")).train.size == 3
         with pytest.raises(InputError, match=r"class 'dog' has 2 training images; take at most 1"):
             hold_out(y, 2, 0, ("cat", "dog"))
+
+
+def test_the_card_counts_what_is_trained_on(tmp_path: Path) -> None:
+    data = Digits(source="digits", validation_per_class=20, train_per_class=30, split_seed=0)
+    writes = {f"{split}_{axis}": tmp_path / f"{split}_{axis}.npy" for split in SPLITS for axis in "xy"}
+    counts = fetch(data, tmp_path, writes | {"card": tmp_path / "card.json"}).counts
+    assert set(counts["train"].values()) == {30}
+    assert set(counts["validation"].values()) == {20}
+    assert len(np.load(writes["train_x"])) == 300
 
 
 class TestDigits:

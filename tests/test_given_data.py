@@ -245,7 +245,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from absld.data.fetch import fetch
 
     root = tmp_path_factory.mktemp("digits")
-    data = Digits(source="digits", validation_per_class=30, split_seed=0)
+    data = Digits(source="digits", validation_per_class=30, train_per_class=None, split_seed=0)
     fetch(data, root, {name: root / path for name, path in (DATA | CARD).items()})
     return root / "data/dataset"
 

@@ -31,6 +31,7 @@ def params(root: str = "photos", size: int = 8, channels: int = 3, per_class: in
             "image_size": size,
             "channels": channels,
             "validation_per_class": per_class,
+            "train_per_class": None,
             "split_seed": 0,
         }
     )

@@ -32,7 +32,7 @@ def fetch(data: Data, root: Path, writes: Mapping[str, Path]) -> Card:
 
     """
     source = open_source(data, root, root / DOWNLOADS)
-    held = hold_out(source.train.y, data.validation_per_class, data.split_seed, source.classes)
+    held = hold_out(source.train.y, data.validation_per_class, data.split_seed, source.classes, data.train_per_class)
     rows = {
         "train": (source.train, held.train),
         "validation": (source.train, held.validation),

@@ -1,4 +1,4 @@
-"""The validation split: so many images of every class, chosen by a seed."""
+"""The validation split, and what is trained on: so many images of every class, chosen by a seed."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,18 +16,20 @@ class HeldOut(NamedTuple):
     validation: NDArray[np.int64]
 
 
-def hold_out(y: NDArray[np.int64], per_class: int, seed: int, classes: Sequence[str]) -> HeldOut:
-    """Take `per_class` images of each class at random.
+def hold_out(
+    y: NDArray[np.int64], per_class: int, seed: int, classes: Sequence[str], train_per_class: int | None = None
+) -> HeldOut:
+    """Take `per_class` images of each class at random, and at most `train_per_class` of the others (None: all).
 
     The draws are the raw 64-bit words of PCG64, whose stream NumPy keeps the same on every platform and in every
-    version. A larger `per_class` keeps the images of a smaller one.
+    version. A larger `per_class` or `train_per_class` keeps the images of a smaller one.
 
     Raises:
         InputError: a class would keep no image for training.
 
     """
     words = np.random.PCG64(seed)
-    validation = np.zeros(len(y), dtype=bool)
+    train, validation = (np.zeros(len(y), dtype=bool) for _ in range(2))
     for label, name in enumerate(classes):
         rows = np.flatnonzero(y == label)
         if len(rows) <= per_class:
@@ -37,4 +39,5 @@ def hold_out(y: NDArray[np.int64], per_class: int, seed: int, classes: Sequence[
             )
         order = np.argsort(words.random_raw(len(rows)), kind="stable")
         validation[rows[order[:per_class]]] = True
-    return HeldOut(train=np.flatnonzero(~validation), validation=np.flatnonzero(validation))
+        train[rows[order[per_class:][:train_per_class]]] = True
+    return HeldOut(train=np.flatnonzero(train), validation=np.flatnonzero(validation))

@@ -30,8 +30,10 @@ FACTS = {
 class _Data(Section):
     validation_per_class: Count
     """Images of each class that are taken out of the training set for the validation split."""
+    train_per_class: Count | None
+    """Images of each class that teacher and students are trained on, at most; None: all the others."""
     split_seed: Seed
-    """Seed of that choice."""
+    """Seed of both choices."""
 
 
 class Digits(_Data):
