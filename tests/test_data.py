@@ -22,6 +22,7 @@ from absld.data.card import SPLITS, read_card
 from absld.data.dataset import Split, read_split, to_images
 from absld.data.fetch import fetch
 from absld.data.preflight import facts_of
+from absld.data.sources import FASHION
 from absld.data.splits import hold_out
 from absld.errors import InputError
 from absld.params.data import FACTS, Data, Digits, Public
@@ -242,6 +243,21 @@ class TestPublic:
         test = fetched(public("fashion-mnist", None), tmp_path)["test"]
         assert np.array_equal(test.x, arrays["t10k"].reshape(10, 28, 28, 1))
         assert read_card(tmp_path / "out/card.json").classes[0] == "T-shirt-top"
+
+        # packed anew, as Debian has them: known by what they hold, and by nothing else
+        for name, _ in resources:
+            content = gzip.decompress((site / name).read_bytes())
+            (site / name).write_bytes(gzip.compress(content, compresslevel=1, mtime=7))
+            monkeypatch.setitem(FASHION, name, hashlib.sha256(content).hexdigest())
+        again = fetched(public("fashion-mnist", "site"), tmp_path)["test"]
+        assert np.array_equal(again.x, test.x)
+        assert np.array_equal(again.y, test.y)
+        (site / name).write_bytes(gzip.compress(content + b"1"))
+        with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz is not the published file"):
+            fetched(public("fashion-mnist", "site"), tmp_path)
+        (site / name).write_bytes(gzip.compress(content)[:-9])
+        with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz is not the published file"):
+            fetched(public("fashion-mnist", "site"), tmp_path)
 
     def test_svhn(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from scipy.io import savemat

@@ -1,6 +1,9 @@
 """The archives of a public data set: found in a folder of the user's or downloaded, and checked either way."""
 
+import gzip
+import hashlib
 import shutil
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +21,8 @@ class Archive(NamedTuple):
     md5: str
     urls: tuple[str, ...]
     """Mirrors, tried in this order."""
+    contents: str | None = None
+    """Of a .gz: the sha256 of what it holds. One that was packed anew, as distributions do, is known by it."""
 
 
 def lay_out(archives: Sequence[Archive], given: Path | None, cache: Path, out: Path) -> None:
@@ -36,7 +41,11 @@ def lay_out(archives: Sequence[Archive], given: Path | None, cache: Path, out: P
     found = [_downloaded(archive, cache) for archive in archives] if given is None else _found(archives, given)
     for archive, path in zip(archives, found, strict=True):
         (out / archive.folder).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, out / archive.folder / archive.name)
+        if archive.contents is None:
+            shutil.copyfile(path, out / archive.folder / archive.name)
+        else:  # unpacked, because torchvision fetches anew what was packed anew
+            with gzip.open(path) as packed, (out / archive.folder / Path(archive.name).stem).open("wb") as file:
+                shutil.copyfileobj(packed, file)
 
 
 def _downloaded(archive: Archive, cache: Path) -> Path:
@@ -54,10 +63,20 @@ def _found(archives: Sequence[Archive], given: Path) -> list[Path]:
     if missing := [archive.name for archive, path in zip(archives, found, strict=True) if path is None]:
         raise InputError(
             f"data.root: {given} lacks {', '.join(missing)} (looked for {', '.join(a.name for a in archives)}, "
-            "or the unpacked files); copy them there, or write null to download them"
+            "or torchvision's own folder); copy them there, or write null to download them"
         )
     paths = [path for path in found if path is not None]
     for archive, path in zip(archives, paths, strict=True):
-        if reason := mismatch(path, Checksum("md5", archive.md5)):
+        reason = mismatch(path, Checksum("md5", archive.md5))
+        if reason and not _holds(path, archive.contents):
             raise InputError(f"data.root: {path} is not the published file: {reason}; fetch it again")
     return paths
+
+
+def _holds(path: Path, contents: str | None) -> bool:
+    """Whether a .gz holds what the published one does."""
+    try:
+        with gzip.open(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == contents
+    except (OSError, EOFError, zlib.error):
+        return False
