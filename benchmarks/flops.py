@@ -1,7 +1,7 @@
 """How much arithmetic a step is, whoever does it: the plain step is counted, on no device at all."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,11 +16,26 @@ from absld.params import distillation as settings
 IMAGES = 2
 
 
-def of_an_image(student: Spec, teacher: Spec, block: settings.Absld) -> int:
-    """Floating-point operations of a training step for one image: its convolutions and matrix products alone."""
+class Arithmetic(NamedTuple):
+    """Floating-point operations of convolutions and matrix products."""
+
+    student: int
+    teacher: int
+
+
+def of_an_image(student: Spec, teacher: Spec, block: settings.Absld) -> Arithmetic:
+    """What a training step takes for one image."""
+    own = _of_a_step(student, None, block)
+    return Arithmetic(own, _of_a_step(student, teacher, block) - own)
+
+
+def _of_a_step(student: Spec, teacher: Spec | None, block: settings.Absld) -> int:
+    """With a teacher, or with one whose logits cost nothing."""
     with torch.device("meta"):
         network, method = build(student), Absld(block)
-        nets = Networks(network, frozen_view(network), frozen_view(build(teacher)))
+        free = torch.zeros(IMAGES, student.classes)
+        asked = (lambda x: free) if teacher is None else frozen_view(build(teacher))
+        nets = Networks(network, frozen_view(network), asked)
         x = torch.empty(IMAGES, student.channels, student.size, student.size)
         batch, state = Batch(x, torch.zeros(IMAGES, dtype=torch.int64)), method.init(student.classes)
         with _Counter() as counter:

@@ -11,7 +11,7 @@ from absld.engine.precision import has_bfloat16
 from benchmarks.arena import Opponent, arena
 from benchmarks.cases import Case
 from benchmarks.contestants import NAMES, Name
-from benchmarks.flops import of_an_image
+from benchmarks.flops import Arithmetic, of_an_image
 from benchmarks.peak import MatrixProduct
 from benchmarks.problem import settings_of, spec_of
 from benchmarks.timing import Seconds, Spread, in_turns, times_faster
@@ -66,7 +66,7 @@ def measured(
         "teacher": case.teacher,
         **asdict(scale),
         "rounds": rounds,
-        "flops_per_image": flops,
+        "flops_per_image": sum(flops),
         "peak": peak,
         "contestants": results,
     }
@@ -77,16 +77,18 @@ def measured(
 
 
 def _result(
-    opponent: Opponent, rate: Spread, flops: int, peak: dict[str, float], each: Callable[[], None]
+    opponent: Opponent, rate: Spread, flops: Arithmetic, peak: dict[str, float], each: Callable[[], None]
 ) -> dict[str, Any]:
     shares, facts = opponent.shares(), opponent.facts()
     each()
+    precision = str(facts.report["precision"])
+    of_teacher = str(facts.report.get("teacher_precision", precision))
     return {
         "images_per_second": rate.median,
         "images_per_second_low": rate.low,
         "images_per_second_high": rate.high,
-        "flops_per_second": flops * rate.median,
-        "share_of_peak": flops * rate.median / peak[str(facts.report["precision"])],
+        "flops_per_second": sum(flops) * rate.median,
+        "share_of_peak": rate.median * (flops.student / peak[precision] + flops.teacher / peak[of_teacher]),
         "memory_mib": None if facts.memory is None else facts.memory / MIB,
         "first_seconds": facts.first_seconds,
         "threads": facts.threads,

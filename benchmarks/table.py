@@ -57,7 +57,7 @@ def _contestant(
 ) -> list[str]:
     ratio = f"{case}_{name}_over_published"
     return [
-        f"{name} ({result['report']['precision']})",
+        f"{name} ({_precision(result['report'])})",
         f"{result['images_per_second']:,.0f}"
         if result["images_per_second"] >= 100
         else f"{result['images_per_second']:.1f}",
@@ -68,6 +68,12 @@ def _contestant(
         f"{result['first_seconds']:.1f}",
         *(f"{100 * result['shares'][part]:.1f} %" for part in PARTS),
     ]
+
+
+def _precision(report: dict[str, Any]) -> str:
+    """The student's, and the teacher's where it is another."""
+    precision, of_teacher = report["precision"], report.get("teacher_precision", report["precision"])
+    return str(precision) if precision == of_teacher else f"{precision}, teacher {of_teacher}"
 
 
 def _autoattack(block: dict[str, Any]) -> str:

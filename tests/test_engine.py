@@ -125,6 +125,18 @@ def test_a_folded_network_is_the_network(architecture: str) -> None:
     torch.testing.assert_close(folded(x), frozen_view(net)(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=[pytest.mark.slow] * ("wrn" in name)) for name in ARCHITECTURES]
+)
+def test_every_network_computes_in_bfloat16(architecture: str) -> None:
+    """All convolutions but the first; the logits point where they did."""
+    net = seeded(1, architecture, size=8)
+    folded, x = Folded(frozen_view(net), torch.bfloat16), torch.rand(8, 1, net.spec.size, net.spec.size)
+    assert (torch.cosine_similarity(folded(x), frozen_view(net)(x)) > 0.99).all()
+    convolutions = [layer for layer in folded.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert {layer.weight.dtype for layer in convolutions[1:]} == {torch.bfloat16}
+
+
 def test_a_folded_network_follows_when_it_is_told_to() -> None:
     net, x = network(CLASSES), batch().x
     view = frozen_view(net)
@@ -205,6 +217,23 @@ def test_compiled_steps_are_those_of_the_plain_engine() -> None:
     assert not lines
     torch.testing.assert_close(losses[2:], losses[:2], rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-2, atol=1e-3)
+
+
+def test_more_networks_are_compiled_than_torch_takes_for_the_same_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[object] = []
+
+    def counted(graph: torch.fx.GraphModule, _: object) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    compile_with = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compile_with(network, dynamic=False, backend=counted))
+    engine = fast(compiles=True, say=pytest.fail)
+    students = [engine.attacked(seeded(number)) for number in range(6)]
+    for student in students:
+        for gradient in (False, True):
+            student(batch(8, CLASSES).x.float().requires_grad_(gradient))
+    assert len(graphs) == 2 * len(students)
 
 
 @pytest.mark.slow
@@ -332,12 +361,15 @@ def test_small_jobs_are_not_compiled_and_large_ones_are() -> None:
     assert large.compiler is not None
 
 
-def test_what_is_reported(tmp_path: Path) -> None:
+def test_what_is_reported() -> None:
     assert PLAIN.report() == {"engine": "plain", "precision": "float32"}
     engine = fast(reduces=lambda network: True, remembers=True)
     nets = engine.networks(seeded(1), seeded(2), None)
     assert isinstance(nets, Networks)
-    assert engine.report() == {"engine": "fast", "precision": "bfloat16"}
+    assert engine.report() == {"engine": "fast", "precision": "bfloat16", "teacher_precision": "bfloat16"}
+    engine = fast(reduces=lambda network: network.spec.architecture == "tiny_resnet32")
+    engine.networks(seeded(1), seeded(2, "tiny_resnet32"), None)
+    assert engine.report() == {"engine": "fast", "precision": "float32", "teacher_precision": "bfloat16"}
 
 
 @pytest.mark.slow

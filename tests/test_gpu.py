@@ -1,6 +1,6 @@
 """The same on a GPU: steps, CUDA graphs, no waiting inside an epoch, memory that runs out. `pytest -m gpu`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 import torch
 from test_engine import AUGMENTED, CLASSES, DIGITS, block_of, seeded
 from torch import Tensor
+from torch._dynamo.utils import counters
 from toy_problem import batch, task, with_
 
 from absld.engine.choose import Speed
@@ -28,6 +29,13 @@ from absld.training.task import Held, Task
 
 pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def no_tf32() -> Iterator[None]:
+    """Float32 means float32, as where a run chooses its engine."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 @pytest.fixture
@@ -87,7 +95,9 @@ def test_a_step_is_that_of_the_cpu(name: str) -> None:
 def test_compiled_steps_are_close_to_plain_ones(name: str) -> None:
     """In float32, as CUDA graphs: a gradient near zero may change its sign, so the bounds are wide."""
     slow = one_step(PLAIN, name, GPU, exact=False)
+    before = counters["stats"]["unique_graphs"]
     quick = one_step(fast(compiles=True), name, GPU, exact=False)
+    assert counters["stats"]["unique_graphs"] >= before + 2, "nothing was compiled"
     torch.testing.assert_close(quick[0], slow[0], rtol=1e-2, atol=1e-4)
     torch.testing.assert_close(quick[1], slow[1], rtol=5e-2, atol=5e-3)
 
@@ -95,7 +105,7 @@ def test_compiled_steps_are_close_to_plain_ones(name: str) -> None:
 @pytest.mark.parametrize("gradients", [False, True])
 def test_a_replayed_graph_answers_as_the_network(gradients: bool) -> None:
     net = Folded(frozen_view(seeded(1).to(GPU)))
-    fixed = FixedShape(net, 8, Compiler(GPU, pytest.fail))
+    fixed, before = FixedShape(net.graph, 8, Compiler(GPU, pytest.fail)), counters["stats"]["unique_graphs"]
     for number in range(4):
         x = torch.rand(8 - number, 1, 8, 8, device=GPU).requires_grad_(gradients)
         z = fixed(x)
@@ -103,8 +113,10 @@ def test_a_replayed_graph_answers_as_the_network(gradients: bool) -> None:
         if gradients:
             found, wanted = (torch.autograd.grad(of.square().sum(), x)[0] for of in (z, net(x)))
             torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-4)
+    assert counters["stats"]["unique_graphs"] == before + 1
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_no_step_waits_for_the_device() -> None:
     engine, student = fast(remembers=True), seeded(1).to(GPU).train()
     block = block_of("absld")
@@ -148,7 +160,8 @@ def test_a_resumed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         torch.use_deterministic_algorithms(False)
     for old, new in zip(whole.rows, resumed.rows, strict=True):
         assert old[:-1] == new[:-1]
-        assert new.value == pytest.approx(old.value, rel=0.05, abs=0.1)
+        bound = 1e-3 if old.quantity.startswith("tau") else 0.1
+        assert new.value == pytest.approx(old.value, rel=0.05, abs=bound)
 
 
 def test_an_evaluation_that_runs_out_of_memory_splits_its_passes() -> None:
@@ -156,6 +169,7 @@ def test_an_evaluation_that_runs_out_of_memory_splits_its_passes() -> None:
     forward = Forward(net)
     x = torch.rand(4096, 1, 8, 8, device=GPU)
     whole = forward(x)
+    torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
     held = torch.empty(free - 2**27, dtype=torch.uint8, device=GPU)
     big = torch.rand(2**15, 1, 8, 8, device=GPU)

@@ -25,6 +25,9 @@ class Compiler:
     def compiled(self, network: Net, like: Images, *, graphs: bool) -> Net | None:
         """`network` for such images, with a gradient if they want one; None if it does not work, and `say` hears why.
 
+        Torch compiles the same code for few networks and then runs the others as they are. So a folded one is given as
+        its graph, whose code is its own.
+
         An error costs speed and nothing else. It is looked for here, forwards and backwards, with black images.
         """
         started = time.perf_counter()

@@ -2,7 +2,8 @@
 
 The student is attacked, and the teachers asked, with their BatchNorms folded away, channels last, in bfloat16 where the
 hardware has it; a teacher that was asked about an image's variant once is not asked again; SGD is one fused operation.
-Long runs compile all of it, for a GPU into CUDA graphs. Losses, class sums, weights and statistics stay in float32.
+Long runs compile all of it; on a GPU the attacked student and the teachers become CUDA graphs. Losses, class sums,
+weights and statistics stay in float32.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -54,11 +55,15 @@ class Fast:
         self.compiler = Compiler(task.device, say) if compiles else None
         self.views: list[Attacked] = []
         self.memories: list[Memory] = []
-        self.reduced = False
+        self.precisions: dict[str, str] = {}
+        """Of the student, and of the teachers if there are any: what `report` says."""
 
     def networks(self, student: Classifier, teacher: Classifier | None, clean_teacher: Classifier | None) -> Networks:
         """Views of the networks. The student's tensors are laid out anew, in place."""
         student.to(memory_format=torch.channels_last)
+        self.precisions["precision"] = self._precision(student)
+        if teacher is not None:
+            self.precisions["teacher_precision"] = self._precision(teacher)
         network = synchronised(Mixed(student) if self.reduces(student) else student)
         compiler = self.compiler if distributed.world() == 1 else None
         if self.compiler is not compiler:
@@ -95,10 +100,7 @@ class Fast:
 
     def report(self) -> Mapping[str, float | str]:
         """How it was executed, and what the teachers' memories have saved."""
-        found: dict[str, float | str] = {
-            "engine": "fast",
-            "precision": "bfloat16" if self.reduced else "float32",
-        }
+        found: dict[str, float | str] = {"engine": "fast", **self.precisions}
         if self.compiler is not None:
             found["seconds_compiling"] = round(self.compiler.seconds, 1)
         asked, remembered = (sum(getattr(m, name) for m in self.memories) for name in ("asked", "remembered"))
@@ -111,23 +113,24 @@ class Fast:
         """A teacher as a step meets it."""
         if teacher is None:
             return None
-        ask = FixedShape(self._folded(teacher), self.batch_size, self.compiler)
+        ask = FixedShape(self._folded(teacher).graph, self.batch_size, self.compiler)
         if not self.remembers:
             return ask
         self.memories.append(Memory(ask, self.task, self.batch_size))
         return self.memories[-1]
 
     def _folded(self, network: Classifier) -> Folded:
-        reduced = self.reduces(network)
-        self.reduced = self.reduced or reduced
-        return Folded(frozen_view(network), torch.bfloat16 if reduced else None)
+        return Folded(frozen_view(network), torch.bfloat16 if self.reduces(network) else None)
+
+    def _precision(self, network: Classifier) -> str:
+        return "bfloat16" if self.reduces(network) else "float32"
 
 
 class Attacked(FixedShape):
     """A student as it is attacked: folded anew when it is first asked after its weights have moved."""
 
     def __init__(self, folded: Folded, rows: int, compiler: Compiler | None) -> None:
-        super().__init__(folded, rows, compiler)
+        super().__init__(folded.graph, rows, compiler)
         self.folded, self.stale = folded, False
 
     def __call__(self, x: Images) -> Logits:

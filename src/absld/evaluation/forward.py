@@ -11,14 +11,14 @@ from torch.utils.checkpoint import checkpoint
 
 from absld.engine.compiled import Compiler, FixedShape, Say
 from absld.engine.precision import WORTH_COMPILING, forward_cost
-from absld.networks.folded import folded
+from absld.networks.folded import Folded, folded
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Classifier
 from absld.shapes import Images, Logits
 
 T = TypeVar("T")
 GRADIENT_COST = 3
-"""A pass with an input gradient takes about as long as three without."""
+"""A pass with an input gradient takes about as long as three without, though its arithmetic is twice as much."""
 
 
 class Forward(nn.Module):
@@ -42,10 +42,10 @@ class Forward(nn.Module):
 
         What survives fills a chunk up, for little there. A CPU would compute on the filling, and gains little besides.
         """
-        if self.device.type != "cuda" or not isinstance(self.network, Classifier):
+        if self.device.type != "cuda" or not isinstance(self.network, Classifier) or not isinstance(self.fast, Folded):
             return
         if forward_cost(self.network) * passes >= WORTH_COMPILING["cuda"]:
-            self.fixed = FixedShape(self.fast, chunk, Compiler(self.device, say))
+            self.fixed = FixedShape(self.fast.graph, chunk, Compiler(self.device, say))
 
     @torch.no_grad()
     def judge(self, x: Images) -> Logits:

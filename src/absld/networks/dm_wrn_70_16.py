@@ -13,22 +13,13 @@ from torch import nn
 from absld.shapes import Features, Logits
 
 
-class SameConv2d(nn.Conv2d):
-    """A 3x3 convolution of stride 2, padded so that its windows start at the first pixel wherever the size is even."""
+def same(x: Features) -> Features:
+    """Pad for a 3x3 convolution of stride 2, whose windows then start at the first pixel wherever the size is even.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, stride=2, bias=False)
-
-    def forward(self, x: Features) -> Features:
-        """Map height and width to ⌈size / 2⌉."""
-        top, left = x.shape[-2] % 2, x.shape[-1] % 2
-        return super().forward(F.pad(x, (left, 1, top, 1)))
-
-
-def _conv(inputs: int, outputs: int, stride: int) -> nn.Module:
-    if stride == 2:
-        return SameConv2d(inputs, outputs)
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    A function beside plain convolutions, because those can be folded and computed in bfloat16 (absld.networks.folded).
+    """
+    top, left = x.shape[-2] % 2, x.shape[-1] % 2
+    return F.pad(x, (left, 1, top, 1))
 
 
 class Block(nn.Module):
@@ -37,9 +28,10 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.batchnorm_0 = nn.BatchNorm2d(inputs)
-        self.conv_0 = _conv(inputs, outputs, stride)
+        self.halves = stride == 2
+        self.conv_0 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=0 if self.halves else 1, bias=False)
         self.batchnorm_1 = nn.BatchNorm2d(outputs)
-        self.conv_1 = _conv(outputs, outputs, 1)
+        self.conv_1 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.shortcut: nn.Module | None = None
         if inputs != outputs:
             self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
@@ -47,7 +39,8 @@ class Block(nn.Module):
     def forward(self, x: Features) -> Features:
         """Map `inputs` channels to `outputs`, height and width to ⌈size / stride⌉."""
         a = F.silu(self.batchnorm_0(x))
-        out: Features = self.conv_1(F.silu(self.batchnorm_1(self.conv_0(a))))
+        inner = self.conv_0(same(a) if self.halves else a)
+        out: Features = self.conv_1(F.silu(self.batchnorm_1(inner)))
         return out + (x if self.shortcut is None else self.shortcut(a))
 
 
@@ -61,7 +54,7 @@ class DmWideResNet(nn.Module):
 
     def __init__(self, channels: int, classes: int, blocks: int = 11, widen: int = 16) -> None:
         super().__init__()
-        self.init_conv = _conv(channels, 16, 1)
+        self.init_conv = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.layer = nn.Sequential(
             _group(16, 16 * widen, blocks, 1),
             _group(16 * widen, 32 * widen, blocks, 2),
