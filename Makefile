@@ -67,5 +67,5 @@ schema: $(READY)  ## write pipeline/params.schema.json from the parameter classe
 lock: $(READY)  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements.lock
 
-clean:  ## remove all that the pipeline made; the environment stays
-	rm -rf code data models runs reports logs .absld mlflow.db* mlruns .dvc/cache .dvc/tmp dvc.lock
+clean:  ## remove all that can be made again; the environment, promotions.jsonl and params.yaml.kept-* stay
+	rm -rf code data models runs evaluations reports dvc_plots logs .absld mlflow.db* mlruns .dvc/cache .dvc/tmp dvc.lock

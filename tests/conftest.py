@@ -4,9 +4,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from small_exports import Exported
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +45,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = database(root)
     assert file is not None
     return file
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> "Exported":
+    """A small student's export, which takes seconds; nobody changes it."""
+    from small_exports import SPEC, run_export, trained
+
+    return run_export(trained(SPEC), tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture

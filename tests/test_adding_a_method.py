@@ -103,7 +103,7 @@ def test_the_parameters_are_in_order(project: Path) -> None:
 def test_the_method_trains_and_the_tests_pick_it_up(project: Path) -> None:
     """In one process: the battery, a training of four epochs that is cut and resumed, the profiles, the schema."""
     wanted = f"{NAME} or every_profile_is_valid or params_yaml_is or schema_is_the or registry_has_every or no_method_depends"
-    files = ("test_methods.py", "test_training.py", "test_params.py", "test_cli.py", "test_stages.py")
+    files = ("test_methods.py", "test_training.py", "test_params.py", "test_settings.py", "test_stages.py")
     said = run(
         project, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-k", wanted, *(f"tests/{name}" for name in files)
     )

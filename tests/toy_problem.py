@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from absld.methods.protocol import Batch, Networks
+from absld.methods.protocol import Batch, Evidence, Networks
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Classifier, Spec, build
 from absld.params.attacks import Walk
@@ -49,6 +49,14 @@ def batch(n: int = 8, classes: int = 4) -> Batch:
     """Random pixels, some of them black or white: there the range of the pixels ends the ball."""
     x = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     return Batch((1.2 * x - 0.1).clamp(0, 1), torch.arange(n) % classes)
+
+
+def evidence(risk: Tensor, y: Tensor, epoch: int, decay: float = 1.0) -> Evidence:
+    """An epoch that saw each example once, with the same risk on its clean and on its adversarial image."""
+    classes = max(3, int(y.max()) + 1)
+    total = torch.zeros(classes).index_add_(0, y, risk.float())
+    count = torch.bincount(y, minlength=classes)
+    return Evidence(epoch, decay, count, {"risk_adv": total, "risk_clean": total}, {})
 
 
 def task(per_class: int = 8) -> Task:

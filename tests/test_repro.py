@@ -1,0 +1,148 @@
+"""A run of the pipeline: what it says, how it ends, that nothing outlives it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from shell_project import PARAMS, new_project
+
+from pipeline import dvc, processes
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return new_project(tmp_path, monkeypatch)
+
+
+def test_stage_names_are_dvcs(project: Path) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list", "--name-only"], capture_output=True, text=True
+    )
+    items = set(listed.stdout.split())
+    assert items == {"one", "train@rslad-0", "train@absld-0"}
+    assert set(dvc.stage_names(project)) == items | {"train"}
+
+
+def test_repro_runs_what_changed_and_says_so(
+    project: Path, absld: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert absld("repro", "one") == 0
+    assert "Still out of date: train@rslad-0, train@absld-0" in capfd.readouterr().out
+
+    assert absld("repro") == 0
+    said = capfd.readouterr().out
+    assert "1.5  train rslad-s0\n" in said
+    assert "3.0  together" in said
+
+    assert absld("repro") == 0
+    assert "Nothing had to run" in capfd.readouterr().out
+
+    assert absld("repro", "--set", "runs.seeds=[0, 1]") == 0
+    said = capfd.readouterr().out
+    assert "train absld-s1" in said
+    assert "train absld-s0" not in said
+
+    (project / "params.yaml").write_text(PARAMS.replace("max_epochs: null", "max_epochs: 1"), encoding="utf-8")
+    assert absld("status") == 0
+    assert "one\n    params.yaml: train.max_epochs modified" in capfd.readouterr().out
+
+
+SAID = json.dumps({"stage": "one", "code": 2, "message": "no CUDA here"})
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("exit 7", 1), (f"mkdir -p .absld && echo '{SAID}' > .absld/failure.json; exit 2", 2), ("kill -9 $$", 1)],
+)
+def test_exit_codes_tell_input_from_failure(
+    command: str, code: int, project: Path, absld: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    stages = {"stages": {"one": {"cmd": command, "outs": ["one.txt"]}}}
+    (project / "dvc.yaml").write_text(json.dumps(stages))
+    (project / ".absld").mkdir()
+    (project / ".absld" / "failure.json").write_text('{"stage": "old", "code": 2, "message": "of last time"}')
+    assert absld("repro") == code
+    said = capfd.readouterr().err
+    assert "of last time" not in said
+    assert ("no CUDA here" in said) == (code == 2)
+
+
+STAGE_WITH_CHILD = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+subprocess.Popen([sys.executable, "-c", "import os, time; os.setsid(); time.sleep(300)"])  # as torchrun's workers do
+open("started", "w").close()
+try:
+    time.sleep(300)
+finally:
+    open("goodbye", "w").close()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_stage_and_all_below_it(number: signal.Signals, code: int, project: Path) -> None:
+    (project / "stage.py").write_text(STAGE_WITH_CHILD)
+    stages = {"stages": {"one": {"cmd": f"{sys.executable} stage.py", "outs": ["one.txt"]}}}
+    (project / "dvc.yaml").write_text(json.dumps(stages))
+    wrapper = start(project, "repro")
+    wait_for(lambda: (project / "started").exists() and len(descendants(wrapper)) >= 3)
+    below = descendants(wrapper)
+    wrapper.send_signal(number)
+    assert wrapper.wait(timeout=30) == code
+    assert (project / "goodbye").exists()
+    assert [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_what_ignores_the_signal_is_killed(project: Path) -> None:
+    (project / "stage.sh").write_text("trap '' TERM\ntouch started\nwhile true; do sleep 0.1; done\n")
+    code = """
+import os
+from pathlib import Path
+from pipeline import processes
+print(processes.run(["sh", "stage.sh"], cwd=Path(), env=os.environ, grace=0.5))
+"""
+    wrapper = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=project)
+    wait_for(lambda: (project / "started").exists())
+    below = descendants(wrapper)
+    wrapper.send_signal(signal.SIGTERM)
+    said, _ = wrapper.communicate(timeout=30)
+    assert "killed=True" in said
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in below)
+
+
+def test_a_stage_does_not_outlive_a_killed_dvc(project: Path) -> None:
+    code = """
+import os, signal, subprocess
+child = subprocess.Popen(["sleep", "300"])
+open("pid", "w").write(str(child.pid))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = processes.run([sys.executable, "-c", code], cwd=project, env=os.environ)
+    assert (ended.code, ended.told) == (-signal.SIGKILL, None)
+    child = int((project / "pid").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
+    code = "from pipeline.cli import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=root, text=True)
+
+
+def descendants(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_for(condition: "object", seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
