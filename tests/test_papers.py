@@ -219,7 +219,15 @@ def test_an_option_that_is_none_would_be_found(key: str, value: str) -> None:
 # --- the other profiles --------------------------------------------------------------------------------------------
 
 SHORT = "What the profiles with short schedules share"
-OURS = ("cifar10-quick", "digits", "fashion-mnist", "fashion-mnist-cpu", "fashion-mnist-cpu-seeds", "image-folder")
+OURS = (
+    "cifar10-quick",
+    "cifar10-cpu",
+    "digits",
+    "fashion-mnist",
+    "fashion-mnist-cpu",
+    "fashion-mnist-cpu-seeds",
+    "image-folder",
+)
 
 
 def deviations(path: Path) -> Iterator[str]:
