@@ -78,11 +78,12 @@ def repro(
       absld repro --profile digits --set "runs.seeds=[0, 1, 2]"
       absld repro --set methods.absld.attack.eps=4/255 --set evaluate.eps=4/255
     """
-    from pipeline import console, dvc, outcome, profiles
+    from pipeline import console, dvc, outcome, processes, profiles
     from pipeline.project import find_root
     from pipeline.publish import mirror, settle
 
     root = find_root()
+    console.left_over(processes.end_left_over(root))
     params, kept = profiles.configure(root, profile, assignments or [])
     if kept is not None:
         console.say(f"Your params.yaml is kept as {kept.name}")
@@ -117,6 +118,7 @@ app.command()(commands_of_results.compare)
 app.command()(commands_of_results.figure)
 app.command()(commands_of_models.evaluate)
 app.command()(commands_of_models.predict)
+app.command()(commands_of_results.keep)
 app.command()(commands_of_results.publish)
 app.command()(commands_of_results.promote)
 

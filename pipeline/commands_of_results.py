@@ -1,4 +1,4 @@
-"""The commands about runs that have finished: `absld compare`, `figure`, `publish`, `promote`."""
+"""The commands about runs that have finished: `absld compare`, `figure`, `keep`, `publish`, `promote`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,6 +68,34 @@ def figure(
     for key in drawn.left_out:
         console.say(f"{key} is not finished and left out")
     console.say(f"figure    {console.near(drawn.path)}")
+
+
+def keep(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="For example docs/results/cifar10.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help="Keys like absld-s0; default: all of params.yaml.")
+    ] = None,
+) -> None:
+    """Copy the small files of finished runs to where git can publish them: no weights and no images.
+
+    What is kept already and the same is not touched, so doing it twice changes nothing.
+
+      absld keep docs/results/cifar10
+      absld keep docs/results/cifar10 rslad-s0 absld-s0
+      absld compare docs/results/cifar10/rslad-s0 docs/results/cifar10/absld-s0
+    """
+    from absld.params.load import load
+    from pipeline import console, dvc, kept
+    from pipeline.project import find_root
+
+    root = find_root()
+    for run in kept.keep(root, folder, load(root / "params.yaml"), runs or [], dvc.changed(root)):
+        if run.new:
+            console.say(f"{run.key} is kept in {console.near((folder / str(run.key)).resolve())}")
+        elif run.changed:
+            console.say(f"{run.key} was kept before and is replaced: other {', '.join(run.changed)}")
+        else:
+            console.say(f"{run.key} is kept already")
 
 
 def publish() -> None:

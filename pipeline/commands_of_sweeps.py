@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from absld.params.root import Params
     from pipeline.sweep import Worker
 
+MOST_SEEDS = 10_000
+
 
 def sweep(
     methods: Annotated[
@@ -38,21 +40,23 @@ def sweep(
       absld sweep --profile cifar10 --methods rslad,absld --seeds 0,1,2
       absld sweep --workers 2
     """
-    from pipeline import console, dvc, outcome, profiles, sweep
+    from pipeline import console, dvc, outcome, processes, profiles, sweep
     from pipeline.project import find_root
 
     root = find_root()
     chosen = [*(assignments or []), *_lists(methods, seeds)]
     with sweep.alone(root):
+        console.left_over(processes.end_left_over(root))
         params, kept = profiles.configure(root, profile, chosen)
         if kept is not None:
             console.say(f"Your params.yaml is kept as {kept.name}")
+        places = _workers(root, params, workers)
         outcome.forget_failure(root)
         ended = dvc.repro(root, sweep.SHARED)
         if code := outcome.exit_code(root, ended):
             console.failed(outcome.failure(root), code)
             raise typer.Exit(code)
-        raise typer.Exit(_runs(root, params, _workers(root, params, workers)))
+        raise typer.Exit(_runs(root, params, places))
 
 
 def _runs(root: Path, params: "Params", places: "list[Worker]") -> int:
@@ -87,10 +91,22 @@ def _runs(root: Path, params: "Params", places: "list[Worker]") -> int:
 
 
 def _workers(root: Path, params: "Params", number: int | None) -> "list[Worker]":
+    """Who makes the runs.
+
+    Raises:
+        InputError: a run wants several GPUs, and gets one.
+
+    """
     from pipeline import preflight, sweep
 
     found = [] if params.train.device == "cpu" else preflight.devices(root)["cuda"]
     assert isinstance(found, list)
+    processes = params.train.processes
+    if found and processes != "auto" and processes > 1:
+        raise InputError(
+            f"train.processes: {processes}: each takes a GPU, and each run of a sweep has one: set it to auto "
+            "(the teacher is then trained on all GPUs), or let `absld repro` make the runs one after another"
+        )
     return sweep.workers(found, number)
 
 
@@ -100,13 +116,19 @@ def _lists(methods: str | None, seeds: str | None) -> list[str]:
     if methods is not None:
         found.append(f"runs.methods=[{', '.join(name.strip() for name in methods.split(','))}]")
     if seeds is not None:
-        found.append(f"runs.seeds={[seed for part in seeds.split(',') for seed in _seeds(part.strip())]}")
+        numbers = [seed for part in seeds.split(",") for seed in _seeds(part.strip())]
+        if len(numbers) > MOST_SEEDS:
+            raise InputError(f"--seeds {seeds}: {len(numbers):,} seeds, and {MOST_SEEDS:,} are the most")
+        found.append(f"runs.seeds={numbers}")
     return found
 
 
 def _seeds(part: str) -> list[int]:
     """One seed, or a range of which both ends count."""
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+    match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part)
     if match is None or (match[2] and int(match[2]) < int(match[1])):
         raise InputError(f"--seeds {part}: write whole numbers from 0, like 0,1,2 or 0-4")
-    return list(range(int(match[1]), int(match[2] or match[1]) + 1))
+    first, last = int(match[1]), int(match[2] or match[1])
+    if last >= 2**31 or last - first >= MOST_SEEDS:
+        raise InputError(f"--seeds {part}: seeds are below {2**31:,}, and {MOST_SEEDS:,} of them are the most")
+    return list(range(first, last + 1))

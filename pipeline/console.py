@@ -24,6 +24,13 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def left_over(ended: int) -> None:
+    """How many processes of a killed command had to be ended first."""
+    if ended:
+        left = "a process" if ended == 1 else f"{ended} processes"
+        say(f"A command was killed here and left {left} at work: ended now, and what was made is kept.")
+
+
 def show(table: "RenderableType") -> None:
     """A table."""
     from rich.console import Console
@@ -89,6 +96,17 @@ def failures(failed: Sequence["Made"]) -> None:
         table.add_row(Text(str(made.key)), Text(made.problem or ""), Text(near(made.log)))
     show(table)
     say("The other runs are made. The same command tries these again, from their last checkpoint.")
+
+
+def cut_off(code: int) -> None:
+    """An evaluation ended without a word of its own, by a signal that was not ours."""
+    from signal import SIGKILL, strsignal
+
+    import typer
+
+    what = f"The evaluation was ended by signal {-code} ({strsignal(-code)})"
+    mend = "; where memory ran out, set evaluate.chunk lower in params.yaml" if -code == SIGKILL else ""
+    typer.echo(f"{what}. The same command goes on where it stopped{mend}.", err=True)
 
 
 def stopped(sweep: "Sweep") -> None:

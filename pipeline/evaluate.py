@@ -122,6 +122,7 @@ def run(root: Path, model: Model) -> int:
 
     """
     model.check()
+    console.left_over(processes.end_left_over(root))
     load(root / "params.yaml")
     if model.data is None:
         outcome.forget_failure(root)
@@ -133,6 +134,8 @@ def run(root: Path, model: Model) -> int:
     ended = processes.run(command, cwd=root, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     if ended.told is not None:
         return 128 + ended.told
+    if ended.code < 0:
+        console.cut_off(ended.code)
     return ended.code if ended.code in (dvc.DONE, dvc.WRONG_INPUT) else dvc.FAILED
 
 

@@ -1,11 +1,14 @@
-"""A child process that never outlives us: what we are told to stop, it and all that it started is told too."""
+"""A child process that never outlives us: what we are told to stop, it and all that it started is told too.
+
+Where we were killed ourselves, nobody could tell it: the next command finds it by the mark in its environment.
+"""
 
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -18,6 +21,8 @@ GRACE_SECONDS = 20.0
 """How long a stage may take to say goodbye: an epoch in a compiled kernel, a checkpoint, MLflow."""
 Child = subprocess.Popen[bytes]
 TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+MARK = "ABSLD_STARTED_BY"
+"""Set for all that a command starts: the command's process, where that number is known, and the project's folder."""
 
 
 class Ended(NamedTuple):
@@ -50,12 +55,13 @@ def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], grace: flo
 
 def start(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path | None = None) -> Child:
     """Start a command in a session of its own. What it prints goes to `output`, else where ours goes."""
+    marked = {**env, MARK: f"{os.getpid()} {_mark_of(cwd)}"}
     if output is None:
-        return subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True)
+        return subprocess.Popen(command, cwd=cwd, env=marked, start_new_session=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as file:
         return subprocess.Popen(
-            command, cwd=cwd, env=env, start_new_session=True,
+            command, cwd=cwd, env=marked, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -89,12 +95,29 @@ def end(children: Sequence[Child], heard: list[signal.Signals], grace: float = G
 
     """
     first = signal.SIGINT if heard[:1] == [signal.SIGINT] else signal.SIGTERM
-    family = _families(children)
+    killed = _end(lambda: _families(children), first, heard, grace)
+    for child in children:
+        child.wait()
+    return killed
+
+
+def end_left_over(root: Path, grace: float = GRACE_SECONDS) -> int:
+    """End what commands in this project left at work because they were killed. Returns how many processes that were."""
+    with listening() as heard:
+        found = len(_left_over(root))
+        if found:
+            _end(lambda: _left_over(root), signal.SIGTERM, heard, grace)
+        return found
+
+
+def _end(
+    find: "Callable[[], set[psutil.Process]]", first: signal.Signals, heard: list[signal.Signals], grace: float
+) -> bool:
+    """Tell the processes to end, then kill those that are left. Returns whether there were any."""
+    family = find()
     _send(family, first)
     deadline = time.monotonic() + grace
-    while alive := _alive(family | _families(children)):
-        for child in children:
-            child.poll()  # a child that is not waited for stays in the list of processes
+    while alive := _alive(family | find()):
         if time.monotonic() > deadline or len(heard) > 1:
             _send(alive, signal.SIGKILL)
             return True
@@ -115,6 +138,36 @@ def _families(children: Sequence[Child]) -> "set[psutil.Process]":
             if os.getsid(process.pid) in leaders:
                 found.add(process)
     return found
+
+
+def _mark_of(root: Path) -> str:
+    """The project here: a container that sees the same folder has other numbers for its processes."""
+    with suppress(OSError):
+        return f"{Path('/proc/self/ns/pid').readlink()} {root.resolve()}"
+    return str(root.resolve())
+
+
+def _left_over(root: Path) -> "set[psutil.Process]":
+    """What bears the mark of a command that is no more."""
+    import psutil
+
+    found, ours = set(), psutil.Process()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            starter, _, where = process.environ().get(MARK, "").partition(" ")
+            if where == _mark_of(root) and not _lives_since(int(starter), process.create_time()):
+                found |= {process, *process.children(recursive=True)}
+    return _alive(found - {ours, *ours.parents()})
+
+
+def _lives_since(pid: int, moment: float) -> bool:
+    """Whether the process was there already: a later one has only taken its number."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= moment)
+    return False
 
 
 def _alive(processes: "set[psutil.Process]") -> "set[psutil.Process]":

@@ -6,7 +6,7 @@ The version's tags say it to whoever looks at MLflow, a line of promotions.jsonl
 import getpass
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from absld.watch.identity import Identity
 from absld.watch.mlflow_mirror import place
 from absld.watch.registry import describe_version, holder, model_name, version_of
 from absld.watch.store import locked, open_store
-from pipeline.publish import as_listed, item, keys, publish_run
+from pipeline.publish import Stages, keys, publish_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +68,7 @@ def candidate(root: Path, params: Params, run: str, stale: Mapping[str, Sequence
     if run not in known:
         raise InputError(f"{run!r} is no run of params.yaml: there are {', '.join(known)}")
     key = known[run]
-    if reasons := list(_out_of_date(root, key, stale)):
+    if reasons := list(Stages(root).out_of_date(key, stale)):
         raise InputError(f"{run} is out of date, `absld repro` makes it:\n  " + "\n  ".join(reasons))
     evaluation, student = (
         root / path.format(method=key.method, seed=key.seed)
@@ -191,17 +191,3 @@ def _person(root: Path) -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         return "unknown"
-
-
-def _out_of_date(root: Path, key: RunKey, stale: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What the run's files are no longer made of, stage by stage."""
-    from stages.contracts import EVALUATE, EXPORT, FETCH_DATA, FETCH_TEACHER, TRAIN
-    from stages.opening import open_stage
-
-    for stage in (FETCH_DATA, FETCH_TEACHER, TRAIN, EVALUATE, EXPORT):
-        name = item(stage, key)
-        axes = {"method": key.method, "seed": str(key.seed)} if stage.axes else {}
-        if name in stale:
-            yield f"{name}: {', '.join(stale[name])}"
-        elif not as_listed(open_stage(stage, root, **axes)):
-            yield f"{name}: a file is missing, or the code or its parameters have changed"

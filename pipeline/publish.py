@@ -1,7 +1,7 @@
 """The files of the pipeline into MLflow: what DVC restored from its cache was logged by nobody."""
 
 import logging
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +108,38 @@ def as_listed(stage: "Opened") -> bool:
 
     made = all(path.exists() for path in (*stage.writes.values(), *stage.reads.values()))
     return made and stage.reads["code"].read_text() == listing(stage.code, stage.resolved)
+
+
+class Stages:
+    """The stages of a project's runs, opened: each once, because that reads params.yaml and the source files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._opened: dict[str, Opened] = {}
+
+    def opened(self, stage: "Stage", key: RunKey) -> "Opened":
+        """The stage of this run, or the one that all runs share. Raises what `open_stage` raises."""
+        from stages.opening import open_stage
+
+        name = item(stage, key)
+        if name not in self._opened:
+            axes = {"method": key.method, "seed": str(key.seed)} if stage.axes else {}
+            self._opened[name] = open_stage(stage, self.root, **axes)
+        return self._opened[name]
+
+    def out_of_date(self, key: RunKey, stale: Mapping[str, Sequence[str]]) -> Iterator[str]:
+        """What the run's files are no longer made of, stage by stage; nothing if it is finished and up to date.
+
+        `stale`: DVC's stages that differ from their last run, each with the reasons.
+        """
+        from stages.contracts import EVALUATE, EXPORT, FETCH_DATA, FETCH_TEACHER, TRAIN
+
+        for stage in (FETCH_DATA, FETCH_TEACHER, TRAIN, EVALUATE, EXPORT):
+            name = item(stage, key)
+            if name in stale:
+                yield f"{name}: {', '.join(stale[name])}"
+            elif not as_listed(self.opened(stage, key)):
+                yield f"{name}: a file is missing, or the code or its parameters have changed"
 
 
 def settle(root: Path) -> None:

@@ -6,9 +6,10 @@ stage works (docs/adr/0013).
 
 import os
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from signal import Signals
 from typing import NamedTuple
@@ -25,6 +26,8 @@ OF_A_RUN = (TRAIN, EVALUATE, EXPORT)
 SHARED = tuple(stage.name for stage in ALL if stage not in (*OF_A_RUN, REPORT))
 """What all runs need: made once, before the first of them begins."""
 LOGS = Path(".absld/sweep")
+PINNED = hasattr(os, "sched_setaffinity")
+"""Whether the system can keep a process on some of its cores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,8 @@ class Worker:
     name: str
     """``GPU 0``, ``worker 1``."""
     environment: Mapping[str, str]
+    cores: Collection[int] | None = None
+    """Those that its runs may use; None: all."""
 
 
 class Made(NamedTuple):
@@ -94,9 +99,9 @@ def workers(devices: Sequence[object], number: int | None) -> list[Worker]:
             Worker(f"GPU {gpu}, worker {index}" if shared else f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu})
             for index, gpu in enumerate(gpus, start=1)
         ]
-    number = number or 1
-    threads = {} if number == 1 else {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // number, 1))}
-    return [Worker(f"worker {index}", {**threads, **_given(threads)}) for index in range(1, number + 1)]
+    if number in (None, 1):
+        return [Worker("worker 1", {})]
+    return _sharing_cores(number)
 
 
 def unfinished(params: Params, changed: Container[str]) -> list[RunKey]:
@@ -125,20 +130,18 @@ def run(
         How it ended, the signal that ended it, and whether something had to be killed.
 
     """
-    sweep = Sweep(list(todo))
+    sweep, killed = Sweep(list(todo)), False
     with processes.listening() as heard:
-        while (sweep.waiting or sweep.at_work) and not heard:
-            for place in places:
-                if sweep.waiting and place not in sweep.at_work:
-                    sweep.at_work[place] = _start(root, sweep.waiting.pop(0), place)
+        try:
+            while (sweep.waiting or sweep.at_work) and not heard:
+                _step(root, sweep, places)
+                show(sweep)
+                time.sleep(0.1)
+                _collect(root, sweep)
             show(sweep)
-            time.sleep(0.1)
-            for place, job in list(sweep.at_work.items()):
-                if job.child.poll() is not None:
-                    del sweep.at_work[place]
-                    sweep.made.append(_end_of(root, job))
-        show(sweep)
-        killed = bool(heard) and processes.end([job.child for job in sweep.at_work.values()], heard, grace)
+        finally:  # told to stop, or unable to go on: nobody listens to what we print, the disk is full
+            if sweep.at_work:
+                killed = processes.end([job.child for job in sweep.at_work.values()], heard, grace)
         return sweep, heard[0] if heard else None, killed
 
 
@@ -162,16 +165,53 @@ def alone(root: Path) -> Iterator[None]:
         raise InputError("another `absld sweep` is at work in this project: wait for it, or end it") from None
 
 
-def _given(names: Container[str]) -> dict[str, str]:
-    """What the user has set himself stands."""
-    return {name: value for name, value in os.environ.items() if name in names}
+def _sharing_cores(number: int) -> list[Worker]:
+    """Each with its part of the cores; where there are fewer than workers, with one that it shares."""
+    allowed = sorted(os.sched_getaffinity(0)) if PINNED else list(range(os.cpu_count() or 1))
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(len(allowed) // number, 1)))
+    bounds = [index * len(allowed) // number for index in range(number + 1)]
+    shares = [allowed[start : max(stop, start + 1)] for start, stop in pairwise(bounds)]
+    return [
+        Worker(f"worker {index}", {"OMP_NUM_THREADS": threads}, share if PINNED else None)
+        for index, share in enumerate(shares, start=1)
+    ]
+
+
+def _step(root: Path, sweep: Sweep, places: Sequence[Worker]) -> None:
+    """Give work to those that have none."""
+    for place in places:
+        if sweep.waiting and place not in sweep.at_work:
+            sweep.at_work[place] = _start(root, sweep.waiting.pop(0), place)
 
 
 def _start(root: Path, key: RunKey, place: Worker) -> Job:
     command = dvc.of_one_run([item(stage, key) for stage in OF_A_RUN])
     log = root / LOGS / f"{key}.log"
     environment = {**dvc.environment(), **place.environment}
-    return Job(key, processes.start(command, cwd=root, env=environment, output=log), log)
+    with _on(place.cores):
+        return Job(key, processes.start(command, cwd=root, env=environment, output=log), log)
+
+
+@contextmanager
+def _on(cores: Collection[int] | None) -> Iterator[None]:
+    """What is started meanwhile runs on these cores, and so does all that it starts."""
+    if cores is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _collect(root: Path, sweep: Sweep) -> None:
+    """Take note of the runs that have ended."""
+    for place, job in list(sweep.at_work.items()):
+        if job.child.poll() is not None:
+            del sweep.at_work[place]
+            sweep.made.append(_end_of(root, job))
 
 
 def _end_of(root: Path, job: Job) -> Made:

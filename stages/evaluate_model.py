@@ -154,9 +154,14 @@ def _is_ours(stage: Opened, weights_sha256: str, about: dict[str, Any]) -> None:
     path = stage.writes["evaluation"]
     if not path.is_file():
         return
-    known, mend = read_json(path), "give --name another name, or delete the folder"
+    mend = "give --name another name, or delete the folder"
     folder = path.parent.relative_to(stage.root)
-    if known["provenance"]["weights_sha256"] != weights_sha256:
+    try:
+        known = read_json(path)
+        theirs = known["provenance"]["weights_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}/{path.name} cannot be read as an evaluation: {mend}") from None
+    if theirs != weights_sha256:
         raise InputError(f"{folder} is the evaluation of another file: {mend}")
     nothing = {"data": None, "overrides": {"attacks": None, "eps": None}}
     for name, options in (("data", "--data"), ("overrides", "--attack or --eps")):

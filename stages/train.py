@@ -13,7 +13,7 @@ from absld.params.base import Section
 from absld.params.train import Train
 from absld.records.files import digest, sha256_of, write_json
 from absld.records.history import write_history
-from absld.training.brought import bring
+from absld.training.brought import bring, refuse_last_batches
 from absld.training.checkpoint import Checkpoint
 from absld.training.device import limit_threads, pick
 from absld.training.run import Run
@@ -40,6 +40,7 @@ def work(stage: Opened) -> None:
         seed=seed,
     )
     spec = spec_for(student.architecture, own_normalisation(block, student.normalisation), card)
+    refuse_last_batches(block, spec, task)
     teacher = load(stage.reads["teacher"], task.device) if "teacher" in block.needs else None
     speed = speed_of(train)
     networks = {key: obtained(stage, key, section, spec, task) for key, section in brought(block).items()}

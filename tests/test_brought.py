@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from absld.data.fetch import fetch
 from absld.errors import InputError
 from absld.networks.weights import load, save
 from absld.networks.zoo import Spec, build
@@ -17,9 +19,13 @@ from absld.params.distillation import CleanTeacher
 from absld.params.load import load as load_params
 from absld.params.train import Augmentation
 from absld.records.files import sha256_of
-from absld.training.brought import bring
+from absld.training.brought import bring, refuse_last_batches
 from absld.training.run import Run
 from absld.training.task import Held, Task
+from pipeline.settings import edited
+from stages import train
+from stages.contracts import CARD, DATA, TRAIN
+from stages.opening import open_stage
 
 DIGITS = load_params(Path(__file__).parents[1] / "params.yaml")
 SPEC = Spec("tiny_resnet8", 2, 1, 8, None)
@@ -59,6 +65,41 @@ def trained(epochs: int = 3) -> TrainedHere:
 
 def brought(section: Any, folder: Path, watch: Watched, epochs: int | None = None) -> Any:
     return bring(section, SPEC, make_task(), root=folder.parent, folder=folder, epochs=epochs, watch=watch)
+
+
+@pytest.mark.parametrize(("own", "of_start", "refused"), [(5, 6, True), (6, 5, True), (6, 6, False)])
+def test_a_last_batch_of_one_pixel_is_refused_before_anything_is_trained(
+    own: int, of_start: int, refused: bool
+) -> None:
+    """Of 16 images; the method's batches, and those of the method that trains its start."""
+
+    def in_batches_of(block: Any, size: int) -> Any:
+        return block.model_copy(update={"optimiser": block.optimiser.model_copy(update={"batch_size": size})})
+
+    start = TrainedHere(source="train", method=Alone(sat=in_batches_of(DIGITS.methods.sat, of_start)))
+    block = in_batches_of(DIGITS.methods.frl, own).model_copy(update={"start": start})
+    task = make_task()
+    task = replace(task, x=task.x[:16], y=task.y[:16])
+    deep = Spec("resnet18", 2, 1, 8, None)
+    if refused:
+        with pytest.raises(InputError, match=r"batches of 5 .*leave one over"):
+            refuse_last_batches(block, deep, task)
+    else:
+        refuse_last_batches(block, deep, task)
+
+
+def test_a_run_is_refused_before_its_start_is_trained(root: Path, tmp_path: Path) -> None:
+    """1,137 digits in batches of 568 leave one over, which ResNet-18 makes one pixel of."""
+    settings = ("student.architecture=resnet18", "methods.frl.optimiser.batch_size=568", "train.max_epochs=1")
+    text = (root / "pipeline/profiles/digits.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(edited(text, (*settings, "train.device=cpu")), encoding="utf-8")
+    for name in ("src", "stages"):
+        (tmp_path / name).symlink_to(root / name)
+    files = {name: tmp_path / path for name, path in (DATA | CARD).items()}
+    fetch(load_params(tmp_path / "params.yaml").data, tmp_path, files)
+    with pytest.raises(InputError, match="1137 training images in batches of 568 leave one over"):
+        train.work(open_stage(TRAIN, tmp_path, method="frl", seed="0"))
+    assert not (tmp_path / ".absld").exists()
 
 
 def same(a: Any, b: Any) -> bool:

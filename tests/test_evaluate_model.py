@@ -36,6 +36,7 @@ from absld.params.load import load as load_params
 from absld.records.files import sha256_of
 from pipeline import compare
 from pipeline.evaluate import Model, remarks, table
+from pipeline.evaluate import run as evaluate_command
 from pipeline.settings import edited
 from stages import evaluate_model
 from stages.contracts import CARD, DATA
@@ -223,6 +224,8 @@ def test_attacks_and_radius_by_name(
         ("--weights theirs.pt --arch tiny_resnet8 --mean 0.3", "--mean and --std belong together"),
         ("--weights theirs.pt --arch tiny_resnet8 --mean 0.3 --std zero", "write a number for each channel"),
         ("--weights theirs.pt --arch tiny_resnet8 --mean 0.3 --std 0", "a standard deviation is above 0"),
+        ("--weights theirs.pt --arch tiny_resnet8 --mean nan --std 0.4", "means and standard deviations are finite"),
+        ("--weights theirs.pt --arch tiny_resnet8 --mean 0.3 --std inf", "means and standard deviations are finite"),
         ("--weights theirs.pt --arch tiny_resnet8 --mean 0.3,0.3 --std 0.4,0.4", "one mean and one std per channel"),
         ("--weights ours.safetensors --arch tiny_resnet16", "says of itself: architecture tiny_resnet8, not"),
         ("--weights ours.safetensors --mean 0.5 --std 0.5", "says of itself: normalisation"),
@@ -253,6 +256,18 @@ def test_another_model_does_not_take_a_name_that_is_taken(
     (folder / "evaluation.json").write_text('{"provenance": {"weights_sha256": "0"}}')
     assert run("--weights", files["pt"], "--arch", "tiny_resnet8", "--name", "taken") == 2
     assert "is the evaluation of another file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"provenance": 1}', "\xff"])
+def test_a_folder_of_something_else_is_told(
+    run: Callable[..., int], project: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    file = project / "evaluations/spoilt/evaluation.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text.encode("latin-1"))
+    assert run("--weights", files["safetensors"], "--name", "spoilt") == 2
+    said = capsys.readouterr().err
+    assert "evaluations/spoilt/evaluation.json cannot be read as an evaluation: give --name another name" in said
 
 
 def test_missing_data_is_told(
@@ -346,6 +361,10 @@ def test_a_file_that_gives_probabilities_is_refused_with_1(
         (lambda a: {"pgd_x": a["pgd_x"], "pgd_y": a["pgd_y"]}, "has pgd_x but not pgd_index"),
         (lambda a: a | {"pgd_x": a["pgd_x"].astype(np.float64)}, "must be float32"),
         (lambda a: {"y": a["pgd_y"]}, "holds no adversarial examples"),
+        (lambda a: a | {"pgd_index": a["pgd_index"].astype(float)}, r"pgd_index float64 \(20,\): they must be"),
+        (lambda a: a | {"pgd_index": a["pgd_index"][None]}, r"pgd_index int64 \(1, 20\): they must be"),
+        (lambda a: a | {"pgd_index": a["pgd_index"][:0], "pgd_y": a["pgd_y"][:0]}, r"pgd_index int64 \(0,\)"),
+        (lambda a: a | {"pgd_x": a["pgd_x"][0, 0, 0, 0]}, r"pgd_x is float32 \(\)"),
     ],
 )
 def test_examples_of_something_else_are_refused(
@@ -354,6 +373,12 @@ def test_examples_of_something_else_are_refused(
     write_npz(tmp_path / "a.npz", spoil(expected.adversarial))
     with pytest.raises(InputError, match=said):
         Examples.read(tmp_path / "a.npz", data[0], 0.1)
+
+
+def test_a_single_array_is_no_file_of_examples(tmp_path: Path, data: tuple[Split, Card]) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 1, 8, 8), np.float32))
+    with pytest.raises(InputError, match=r"a\.npy is an \.npy, and an \.npz"):
+        Examples.read(tmp_path / "a.npy", data[0], 0.1)
 
 
 def test_without_unbiased_examples_those_that_fooled_count(
@@ -396,6 +421,18 @@ def model(**named: Any) -> Model:
 def test_what_can_be_known_at_once_is_told_at_once(named: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         model(**named).check()
+
+
+def test_an_evaluation_that_is_killed_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As by a system that runs out of memory."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").touch()
+    (tmp_path / "stages/evaluate_model.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    assert evaluate_command(tmp_path, model(weights=Path(__file__), name="mine", data=tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert "The evaluation was ended by signal 9 (Killed)" in said
+    assert "set evaluate.chunk lower" in said
 
 
 def test_the_table_and_the_comparison(

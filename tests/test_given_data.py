@@ -199,6 +199,8 @@ def spoil(project: Path, how: str) -> None:
             Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "cat/9.png")
         case "broken":
             (folder / "cat/9.png").write_bytes(b"no image")
+        case "link":
+            (folder / "cat/9.png").symlink_to(folder / "nowhere.png")
 
 
 @pytest.mark.parametrize(
@@ -214,13 +216,16 @@ def spoil(project: Path, how: str) -> None:
         ("large", "says of itself: size 8, not 16: correct the options, or choose other data"),
         ("colour", "says of itself: channels 1, not 3"),
         ("broken", "9.png cannot be read as an image"),
+        ("link", "9.png is no file, or a link to nothing"),
+        ("link --size 8 --channels 1", "9.png is no file, or a link to nothing"),
     ],
 )
 def test_what_does_not_fit_is_told_and_ends_with_2(
     run: Callable[[str], int], project: Path, capsys: pytest.CaptureFixture[str], how: str, said: str
 ) -> None:
+    how, _, options = how.partition(" --")
     spoil(project, how)
-    assert run("--weights net.safetensors --name wrong --data photos") == 2
+    assert run(f"--weights net.safetensors --name wrong --data photos {options and '--'}{options}") == 2
     assert said in capsys.readouterr().err
     assert not (project / "evaluations").exists()
     assert not (project / ".absld/scratch").exists()

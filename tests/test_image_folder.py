@@ -108,6 +108,7 @@ class TestErrors:
             ("mkdir photos/test/cow", "test has classes that train lacks: cow"),
             ("rm -r photos/*/bee", "has 1 class folders; at least 2"),
             ("mkdir photos/test/ant/more", "more is a folder inside a class folder"),
+            ("ln -s nowhere photos/train/bee/9.png", "9.png is no file, or a link to nothing"),
         ],
     )
     def test_before_anything_is_read(self, photos: Path, spoil: str, message: str) -> None:
@@ -123,6 +124,12 @@ class TestErrors:
         with pytest.raises(InputError, match=r"train.bee.2\.png cannot be read as an image"):
             fetched(params(), photos.parent)
         assert not list((photos.parent / "out").glob(".*"))
+
+    def test_an_image_that_cannot_be_opened_is_named(self, photos: Path) -> None:
+        listing = listing_of(photos)
+        (photos / "train/bee/2.png").unlink()
+        with pytest.raises(InputError, match=r"train.bee.2\.png cannot be read \(No such file"):
+            digest(listing)
 
     def test_a_class_too_small_for_the_validation_split(self, photos: Path) -> None:
         with pytest.raises(InputError, match="class 'ant' has 4 training images; take at most 3"):

@@ -128,8 +128,7 @@ def test_apgd_t_alone_needs_four_classes(classes: int, said: list[str]) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "pipeline/profiles").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_profiles_have_the_standard_version(path: Path) -> None:
     aa = load(path).evaluate.attacks.aa
-    assert aa is not None
-    assert aa.parts == list(AUTOATTACK)
+    assert aa is None or aa.parts == list(AUTOATTACK)
 
 
 # names ---------------------------------------------------------------------------------------------------------------

@@ -13,12 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from absld.errors import InputError
 from absld.params.load import load
 from absld.records.layout import RunKey
-from pipeline import commands_of_sweeps, dvc, sweep
+from pipeline import dvc, sweep
 from pipeline.outcome import why
-from pipeline.sweep import Made, Sweep, unfinished, workers
+from pipeline.sweep import Made, Sweep, unfinished
 from pipeline.sweep_progress import Progress, ended_line, last_line, total_line
 
 ROOT = Path(__file__).parents[1]
@@ -150,22 +149,24 @@ def test_what_is_told_to_stop_ends_every_worker_and_keeps_what_was_made(
     assert dvc.changed(project) == {}
 
 
-def test_every_gpu_gets_a_worker_and_more_workers_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 9)
-    visible = "CUDA_VISIBLE_DEVICES"
-    assert [place.environment[visible] for place in workers(["a", "b"], None)] == ["0", "1"]
-    assert [place.environment[visible] for place in workers(["a", "b"], 1)] == ["0"]
-    three = workers(["a", "b"], 3)
-    assert [place.environment[visible] for place in three] == ["0", "1", "0"]
-    assert len({place.name for place in three}) == 3
-    monkeypatch.setenv(visible, "3,GPU-7f")
-    assert [place.environment[visible] for place in workers(["a", "b"], None)] == ["3", "GPU-7f"]
-    assert [place.environment for place in workers([], None)] == [{}]
-    assert [place.environment["OMP_NUM_THREADS"] for place in workers([], 2)] == ["4", "4"]
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert workers([], 2)[0].environment["OMP_NUM_THREADS"] == "7"
+@pytest.mark.slow
+def test_after_a_kill_the_next_sweep_ends_what_is_left_and_goes_on(project: Path) -> None:
+    (project / "wanted" / "absld-s0").write_text("100")
+    arguments = ("--methods", "absld", "--seeds", "0", "--set", "train.device=cpu", "--set", "report.baseline=null")
+    with start(project, *arguments) as process:
+        deadline = time.monotonic() + 60
+        while "absld-s0" not in begun(project, "train"):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert any(member.is_running() for member in family)
+    (project / "wanted" / "absld-s0").unlink()
+    code, said = sweeps(project)
+    assert code == 0, said
+    assert "A command was killed here and left" in said
+    assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    assert dvc.changed(project) == {}
 
 
 def test_a_run_is_finished_when_none_of_its_stages_differs() -> None:
@@ -173,17 +174,6 @@ def test_a_run_is_finished_when_none_of_its_stages_differs() -> None:
     assert unfinished(params, {"report", "train@natural-5"}) == []
     assert unfinished(params, {"export@absld-0"}) == [RunKey("absld", 0)]
     assert unfinished(params, {"train@rslad-0", "evaluate@absld-0"}) == [RunKey("rslad", 0), RunKey("absld", 0)]
-
-
-@pytest.mark.parametrize(("text", "seeds"), [("0,1,2", "[0, 1, 2]"), ("0-2, 7", "[0, 1, 2, 7]"), ("4", "[4]")])
-def test_seeds_are_numbers_and_ranges(text: str, seeds: str) -> None:
-    assert commands_of_sweeps._lists("rslad, absld", text) == ["runs.methods=[rslad, absld]", f"runs.seeds={seeds}"]
-
-
-@pytest.mark.parametrize("text", ["", "a", "3-1", "1..3", "-1"])
-def test_what_is_no_seed_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="like 0,1,2 or 0-4"):
-        commands_of_sweeps._lists(None, text)
 
 
 def test_a_stage_says_why_it_failed_and_a_log_of_another_day_does_not(tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def row(paper: Paper, table: Table, attack: str, runs: Sequence[Run]) -> Row:
 def _read(file: Path) -> Run:
     folder = file.parent.parent
     evaluation, state, card = file, folder / "train" / "state.json", folder / "export" / "card.json"
+    if file.with_name("state.json").is_file():  # `absld keep` puts all of a run's files into one folder
+        state, card = (file.with_name(name) for name in ("state.json", "card.json"))
     for path in (state, card):
         if not path.is_file():
             raise InputError(f"{path} is missing, which says how it was trained: `absld repro` makes it")

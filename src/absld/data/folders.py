@@ -29,7 +29,7 @@ def listing_of(root: Path) -> Listing:
 
     Raises:
         InputError: a folder is missing; there are fewer than two classes; a class lies in one part only, has no
-            image, or has folders inside.
+            image, or has folders or links to nothing inside.
 
     """
     if not root.is_dir():
@@ -52,7 +52,8 @@ def part_of(root: Path, where: str) -> Listing:
         where: what the user named it with, for messages.
 
     Raises:
-        InputError: there are fewer than two classes; or a class has no image, or has folders inside.
+        InputError: there are fewer than two classes; or a class has no image, or has folders or links to nothing
+            inside.
 
     """
     inner = root / "test"
@@ -73,8 +74,10 @@ def _class_names(folder: Path, where: str) -> list[str]:
 
 def _images(folder: Path, where: str) -> list[Path]:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    if inner := [entry for entry in entries if entry.is_dir()]:
-        raise InputError(f"{where}: {inner[0]} is a folder inside a class folder; {LAYOUT}")
+    if others := [entry for entry in entries if not entry.is_file()]:
+        if others[0].is_dir():
+            raise InputError(f"{where}: {others[0]} is a folder inside a class folder; {LAYOUT}")
+        raise InputError(f"{where}: {others[0]} is no file, or a link to nothing: repair or remove it")
     if not entries:
         raise InputError(f"{where}: the class folder {folder} has no images; add some or remove it in both parts")
     return entries
@@ -84,6 +87,10 @@ def digest(listing: Listing) -> str:
     """The sha256 over each image's relative path, size in bytes and sha256, in the order of the paths.
 
     It changes when an image is added, removed, renamed or altered, and with nothing else.
+
+    Raises:
+        InputError: a file cannot be read.
+
     """
     paths = {
         path.relative_to(listing.root).as_posix(): path
@@ -100,5 +107,8 @@ def digest(listing: Listing) -> str:
 
 
 def _fingerprint(name: str, path: Path) -> bytes:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): repair or remove it") from None
     return f"{name}\0{len(content)}\0{hashlib.sha256(content).hexdigest()}\n".encode()

@@ -33,15 +33,17 @@ class Examples:
         """Read `<attack>_x`, `<attack>_y` and `<attack>_index` of each attack, and check them against the test images.
 
         Raises:
-            InputError: there is no such file, arrays are missing, or the examples are not of these test images: other
-                labels, another size, or beyond `eps`.
+            InputError: there is no such file, arrays are missing or of other shapes, or the examples are not of these
+                test images: other labels, another size, or beyond `eps`.
 
         """
         try:
             arrays = read_npz(path)
         except (OSError, ValueError, BadZipFile) as error:
             raise InputError(f"{path} cannot be read as an .npz of adversarial examples: {error}") from None
-        attacks = [name.removesuffix("_x") for name in arrays if name.endswith("_x") and len(arrays[name])]
+        except TypeError:  # numpy opens a single array as well
+            raise InputError(f"{path} is an .npy, and an .npz of adversarial examples is needed") from None
+        attacks = [name.removesuffix("_x") for name in arrays if name.endswith("_x") and arrays[name].size]
         if not attacks:
             raise InputError(f"{path} holds no adversarial examples: <attack>_x, <attack>_y and <attack>_index")
         return cls({attack: _checked(path, arrays, attack, split, eps) for attack in attacks})
@@ -89,6 +91,11 @@ def _checked(path: Path, arrays: Arrays, attack: str, split: Split, eps: float) 
     if missing:
         raise InputError(f"{path} has {attack}_x but not {' and '.join(missing)}: labels, and rows of the test split")
     x, y, rows = (arrays[f"{attack}_{what}"] for what in ("x", "y", "index"))
+    if x.ndim != 4 or rows.dtype.kind not in "iu" or rows.shape != (len(x),):
+        raise InputError(
+            f"{path}: {attack}_x is {x.dtype} {x.shape} and {attack}_index {rows.dtype} {rows.shape}: they must be "
+            "float32 (N, channels, height, width) and whole numbers (N,), a row of the test split for each example"
+        )
     known = len(np.unique(rows)) == len(rows) and rows.min() >= 0 and rows.max() < len(split)
     if not known or not np.array_equal(split.y[rows], y):
         raise InputError(

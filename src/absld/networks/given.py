@@ -1,5 +1,6 @@
 """A network in a file that the user names: one of ours, which says what it is, or anybody's checkpoint."""
 
+import math
 from pathlib import Path
 
 from absld.errors import InputError
@@ -56,7 +57,7 @@ def parse_normalisation(mean: str | None, std: str | None) -> Normalisation | No
     """Means and standard deviations by channel, as they are typed: 0.49,0.48,0.45.
 
     Raises:
-        InputError: one is missing, something is no number, or a deviation is not above 0.
+        InputError: one is missing, something is no finite number, or a deviation is not above 0.
 
     """
     if mean is None and std is None:
@@ -69,6 +70,8 @@ def parse_normalisation(mean: str | None, std: str | None) -> Normalisation | No
         means, stds = (tuple(float(value) for value in text.split(",")) for text in (mean, std))
     except ValueError:
         raise InputError(f"--mean {mean} --std {std}: write a number for each channel, like 0.49,0.48,0.45") from None
+    if not all(math.isfinite(value) for value in (*means, *stds)):
+        raise InputError(f"--mean {mean} --std {std}: means and standard deviations are finite")
     if not all(value > 0 for value in stds):
         raise InputError(f"--std {std}: a standard deviation is above 0")
     return means, stds

@@ -15,12 +15,13 @@ from absld.networks.checkpoints import read_verified
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec
 from absld.params.adversarial import FromFile, TrainedHere
-from absld.params.agreement import chosen_method
+from absld.params.agreement import brought, chosen_method
 from absld.params.base import Section
 from absld.params.distillation import CleanTeacher
+from absld.params.recipe import Method
 from absld.training.checkpoint import Checkpoint
 from absld.training.run import Run
-from absld.training.session import train_network
+from absld.training.session import refuse_a_last_batch, train_network
 from absld.training.task import Task
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[Run], None]]]
@@ -41,6 +42,20 @@ def origin_of(section: Section) -> TrainedHere | FromFile:
     origin = section.origin if isinstance(section, CleanTeacher) else section
     assert isinstance(origin, TrainedHere | FromFile)
     return origin
+
+
+def refuse_last_batches(block: Method, student: Spec, task: Task) -> None:
+    """Refuse at once what would be found out only when what the method brings has been trained.
+
+    Raises:
+        InputError: the method, or one that trains what it brings, ends an epoch with a batch that cannot be trained on.
+
+    """
+    refuse_a_last_batch(student, task, block.optimiser.batch_size)
+    for section in brought(block).values():
+        if isinstance(origin := origin_of(section), TrainedHere):
+            _, trainer = chosen_method(origin)
+            refuse_a_last_batch(spec_of(section, student), task, trainer.optimiser.batch_size)
 
 
 def bring(

@@ -1,7 +1,6 @@
 """A network from its first epoch to its last, whatever stage asks for it."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 
 import torch
 
@@ -52,12 +51,12 @@ def train_network(
 
     """
     brought = brought or {}
+    distributed.refuse_different(task.device)
+    refuse_a_last_batch(spec, task, block.optimiser.batch_size)
     torch.manual_seed(stream(task.seed, "weights"))
     network = build(spec).to(task.device)
     if "start" in brought:
         network.backbone.load_state_dict(brought["start"].backbone.state_dict())
-    distributed.refuse_different(task.device)
-    _refuse_a_last_batch(network, task, block.optimiser.batch_size)
     method = make(name, block)
     engine = speed.engine_of(task, block, network, epochs=epochs, say=_say)
     nets = engine.networks(network, teacher, brought.get("clean_teacher"))
@@ -77,8 +76,13 @@ def _say(line: str) -> None:
         print(line, flush=True)
 
 
-def _refuse_a_last_batch(network: Classifier, task: Task, batch_size: int) -> None:
-    """Each process needs an image; and BatchNorm has nothing to normalise where one image is one pixel in the end."""
+def refuse_a_last_batch(spec: Spec, task: Task, batch_size: int) -> None:
+    """Each process needs an image; and BatchNorm has nothing to normalise where one image is one pixel in the end.
+
+    Raises:
+        InputError: the last batch of an epoch is such a one.
+
+    """
     smallest = len(task.x) % batch_size or batch_size
     if smallest < distributed.world():
         raise InputError(
@@ -88,9 +92,9 @@ def _refuse_a_last_batch(network: Classifier, task: Task, batch_size: int) -> No
     if (len(task.x) - 1) % batch_size:
         return
     try:
-        deepcopy(network).train()(task.x[:1].float() / 255)
+        build(spec).to(task.device).train()(task.x[:1].float() / 255)
     except ValueError:
         raise InputError(
             f"optimiser.batch_size: {len(task.x)} training images in batches of {batch_size} leave one over, "
-            f"and {network.spec.architecture} cannot be trained with a last batch of one at this size: change it by one"
+            f"and {spec.architecture} cannot be trained with a last batch of one at this size: change it by one"
         ) from None

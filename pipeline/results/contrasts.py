@@ -1,0 +1,113 @@
+"""Which methods are compared, and what their verdicts say: computed once for tables and sentences."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from absld.bias import tail_bias
+from absld.errors import InputError
+from absld.metrics import tail_of
+from absld.paired_seeds import Contrast, Difference, contrast
+from absld.records.attacks import attack_label
+from pipeline.pairing import pair
+from pipeline.results.reading import Results
+
+PAIRS = (
+    ("rslad", "absld"),
+    ("absld", "absld_product"),
+    ("rslad", "absld_product"),
+    ("rslad", "absld_adv"),
+    ("rslad", "fair_rslad"),
+)
+"""The first is what the second is held against."""
+ATTACKS = ("pgd", "cw", "aa")
+BY_CLASS = "pgd"
+"""Under this attack the classes are compared one by one."""
+ASKED = ("pgd", "aa")
+"""Under these attacks the question of the worst class is answered."""
+
+
+@dataclass(frozen=True, eq=False)
+class Under:
+    """Two methods under one attack, on the same images and with the same seeds."""
+
+    label: str
+    """The attack, as people call it."""
+    n: int
+    """Images."""
+    seeds: Sequence[int]
+    found: Contrast
+    classes: tuple[Sequence[float], Sequence[float]]
+    """The mean accuracy of either on each class."""
+    bias: tuple[float, float]
+    """How far the worst class of either probably lies below the true one, 0 or less, the mean of the seeds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Two methods."""
+
+    first: str
+    second: str
+    names: Sequence[str]
+    """Of the classes."""
+    under: Mapping[str, Under]
+    """By attack."""
+
+    @property
+    def tail(self) -> str:
+        """`worst`, or `worst10` of very many classes."""
+        return tail_of(self.names)
+
+    @property
+    def title(self) -> str:
+        """By the methods' names in params.yaml: `absld` against `rslad`."""
+        return f"`{self.second}` against `{self.first}`"
+
+    def worst(self, attack: str) -> Difference:
+        """How much the worst class differs."""
+        return self.under[attack].found.measures[self.tail]
+
+
+def compared(results: Results) -> list[Compared]:
+    """Every pair of PAIRS that met an attack with the same seed.
+
+    Raises:
+        InputError: verdicts are missing, or not of the same images.
+
+    """
+    found = []
+    for first, second in PAIRS:
+        under = dict(_under(results, first, second))
+        if under:
+            found.append(Compared(first, second, results.first["classes"], under))
+    return found
+
+
+def _under(results: Results, first: str, second: str) -> Iterator[tuple[str, Under]]:
+    for attack in ATTACKS:
+        seeds = results.shared_seeds((first, second), attack)
+        if not seeds:
+            continue
+        of_first, of_second = (results.of_seed(method, attack) for method in (first, second))
+        pairs = [pair(of_first[seed].measured, of_second[seed].measured, attack) for seed in seeds]
+        try:
+            found = contrast(pairs)
+        except ValueError as error:
+            raise InputError(f"{results.folder}, {attack}, {first} and {second}: {error}") from None
+        tables = [[each.tables[side] for each in pairs] for side in (0, 1)]
+        accuracies = [np.mean([table.accuracy for table in of], axis=0).tolist() for of in tables]
+        biases = [fmean(map(tail_bias, of)) for of in tables]
+        yield (
+            attack,
+            Under(
+                label=attack_label(attack, results.attacks[attack]["settings"]),
+                n=len(pairs[0].y),
+                seeds=seeds,
+                found=found,
+                classes=(accuracies[0], accuracies[1]),
+                bias=(biases[0], biases[1]),
+            ),
+        )

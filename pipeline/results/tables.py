@@ -1,0 +1,208 @@
+"""The tables of docs/results.md: all methods in the paper's form, the paper's own numbers, what differs between two."""
+
+from collections.abc import Callable, Sequence
+from string import ascii_lowercase
+from typing import NamedTuple
+
+from absld.metrics import tail_of
+from absld.paired import LEVEL
+from absld.paired_seeds import Difference, Interval
+from absld.records.attacks import ATTACKS, attack_label
+from absld.report.inputs import settings_of
+from absld.report.over_seeds import over_seeds
+from absld.report.tables import Cell, Group, Line, Table
+from absld.report.wording import (
+    DASH,
+    MEASURES,
+    attack_in_full,
+    images,
+    method_label,
+    number,
+    percent,
+    points,
+    spread,
+)
+from pipeline.paper import tables as paper
+from pipeline.results.contrasts import ASKED, BY_CLASS, Compared, Under
+from pipeline.results.reading import Kept, Results
+
+SHOWN = ("clean", "fgsm", "pgd", "cw", "aa")
+"""The attacks of the paper's tables, in its order."""
+SHORT = {"average": "avg.", "worst": "worst", "worst10": "worst tenth", "overall": "overall", "nsd": "NSD"}
+DECIMALS = 2
+"""Of differences, and as the paper has them."""
+
+
+def methods_table(results: Results) -> Table:
+    """A row for each method, three columns for each attack, as in the paper."""
+    measures = ("average", tail_of(results.first["classes"]), "nsd")
+    columns = [f"{_short_label(results, attack)} {SHORT[measure]}" for attack in SHOWN for measure in measures]
+    lines = []
+    for method, kept in results.by_method.items():
+        cells = [_over_seeds(kept, attack, measure) for attack in SHOWN for measure in measures]
+        lines.append(Line(method_label(method), [Cell(str(len(kept))), *cells]))
+    return Table("methods", _measured(results), "Method", ["Seeds", *columns], [Group("", lines)])
+
+
+def _short_label(results: Results, attack: str) -> str:
+    if attack == "clean":
+        return "Clean"
+    return attack_label(attack, results.attacks[attack]["settings"]) if attack in results.attacks else ATTACKS[attack]
+
+
+def _over_seeds(kept: Sequence[Kept], attack: str, measure: str) -> Cell:
+    """Mean ± standard deviation; with how many seeds, where fewer met the attack."""
+    met = [each.evaluation["attacks"][attack] for each in kept if attack in each.evaluation["attacks"]]
+    of = over_seeds([block["accuracy"][measure] for block in met], None)
+    some = f"{len(met)} seed{'s' if len(met) > 1 else ''}" if 0 < len(met) < len(kept) else ""
+    return Cell(number(measure, of["mean"]), ", ".join(filter(None, (spread(measure, of), some))))
+
+
+def _measured(results: Results) -> str:
+    """The caption: images, attacks, seeds, how the epoch was chosen."""
+    blocks = {attack: results.attacks[attack] for attack in SHOWN if attack in results.attacks}
+    told = [f"{attack_in_full(attack, settings_of(of))}, {images(of['n'])}" for attack, of in blocks.items()]
+    missing = [ATTACKS[attack] for attack in SHOWN if attack not in blocks]
+    splits = sorted({kept.run.state["select_on"] for kept in results.kept})
+    last = [method_label(method) for method, kept in results.by_method.items() if _is_last(kept[0])]
+    of_last = f", of {' and '.join(last)} it is the last" if last else ""
+    several = any(len(kept) > 1 for kept in results.by_method.values())
+    return " ".join(
+        [
+            f"{results.first['dataset']}, student {results.student}: accuracy in percent on the test images, L∞ eps "
+            f"{results.first['threat_model']['eps_text']}. The epoch was chosen on the {' or '.join(splits)} images"
+            f"{of_last}.",
+            f"{'; '.join(told)}.",
+            "Mean over the seeds, ± their sample standard deviation where there are several."
+            if several
+            else "One seed.",
+            "NSD is the standard deviation over the classes divided by their mean: lower is fairer.",
+            f"{DASH}: not measured" + (f" ({', '.join(missing)}: for no method)." if missing else "."),
+        ]
+    )
+
+
+def _is_last(kept: Kept) -> bool:
+    return bool(kept.run.state["settings"].get("keep") == "last")
+
+
+class FromPaper(NamedTuple):
+    """What the paper has."""
+
+    number: int
+    table: Table
+
+
+def paper_table(results: Results) -> FromPaper | None:
+    """The paper's numbers of the methods above; None: it has no table about this data set."""
+    known = paper.read_paper()
+    dataset = results.first["dataset"]
+    table = known.table_of(dataset, results.student) or next((of for of in known.tables if of.dataset == dataset), None)
+    if table is None:
+        return None
+    marks: dict[paper.Finding, str] = {}
+    lines = []
+    for method in filter(results.by_method.__contains__, table.rows):
+        places = [paper.Place(table.number, method, attack, measure) for attack in SHOWN for measure in paper.MEASURES]
+        cells = []
+        for place in places:
+            finding = known.finding_at(place)
+            mark = marks.setdefault(finding, ascii_lowercase[len(marks)]) if finding else ""
+            cells.append(Cell(f"{table.rows[method][place.attack][place.measure]:.{DECIMALS}f}", mark))
+        lines.append(Line(method_label(method), cells))
+    if not lines:
+        return None
+    columns = [f"{_paper_label(attack)} {SHORT[measure]}" for attack in SHOWN for measure in paper.MEASURES]
+    wrong = [f"({mark}) {finding.says}" for finding, mark in marks.items()]
+    unlike = "" if table.architecture == results.student else f" Ours is {results.student}, not {table.architecture}."
+    caption = (
+        f"The paper's Table {table.number} ({known.source.partition(',')[0]}), as printed: {table.subject}. It "
+        f"has no NSD and does not say over how many seeds.{unlike} Compare within a table, not across the two."
+    )
+    shown = Table("paper", " ".join([caption, *wrong]), "Method", columns, [Group("", lines)])
+    return FromPaper(table.number, shown)
+
+
+def _paper_label(attack: str) -> str:
+    return "Clean" if attack == "clean" else ATTACKS[attack]
+
+
+def measures_table(of: Compared) -> Table:
+    """Average, worst class, overall and NSD under each attack: what differs, by seed and on average."""
+    groups = []
+    for under in of.under.values():
+        measures = {name: under.found.measures[name] for name in ("average", of.tail, "overall")}
+        lines = [Line(MEASURES[name], _difference(difference, by_seed=True)) for name, difference in measures.items()]
+        if "nsd" in under.found.measures:
+            lines.append(Line(MEASURES["nsd"], _difference(under.found.measures["nsd"], by_seed=True, told=_ratio)))
+        groups.append(Group(f"{under.label}, {images(under.n)}, {_seeds(under)}", lines))
+    columns = ["By seed", "Mean", "95 % over images", "95 % over seeds"]
+    return Table("measures", _explained(of), "Of", columns, groups)
+
+
+def classes_table(of: Compared) -> Table:
+    """Class by class under PGD."""
+    under = of.under[BY_CLASS]
+    lines = []
+    for label, name in enumerate(of.names):
+        shares = [Cell(percent(side[label])) for side in under.classes]
+        tests = [Cell(_p(p[label])) for p in under.found.p]
+        lines.append(Line(name, [*shares, *_difference(under.found.classes[label], by_seed=False), *tests]))
+    columns = [
+        *(method_label(method) for method in (of.first, of.second)),
+        "Difference",
+        "95 % over images",
+        "95 % over seeds",
+        *(f"p, seed {seed}" for seed in under.seeds),
+    ]
+    over = f"mean of {_seeds(under)}" if len(under.seeds) > 1 else _seeds(under)
+    caption = (
+        f"{under.label} class by class, {images(under.n)}, {over}: accuracy in percent, difference in "
+        f"points. p: McNemar's exact test, with Holm's correction over the classes of a seed; * below {LEVEL}."
+    )
+    return Table("classes", caption, "Class", columns, [Group("", lines)])
+
+
+def interval_text(interval: Interval | None, told: Callable[[float], str] | None = None) -> str:
+    """−0.40 to +1.20, in points, or as `told` says it."""
+    return DASH if interval is None else " to ".join(map(told or _points, interval))
+
+
+def _difference(of: Difference, *, by_seed: bool, told: Callable[[float], str] | None = None) -> list[Cell]:
+    told = told or _points
+    seeds = [Cell(", ".join(map(told, of.by_seed)))] if by_seed else []
+    intervals = (interval_text(interval, told) for interval in (of.over_images, of.over_seeds))
+    return [*seeds, Cell(told(of.mean)), *map(Cell, intervals)]
+
+
+def _points(difference: float) -> str:
+    return points(difference, DECIMALS)
+
+
+def _ratio(difference: float) -> str:
+    """A difference without a unit: −0.014."""
+    return points(difference / 100, 3)
+
+
+def _explained(of: Compared) -> str:
+    """What the intervals are, and how far the worst class is to be trusted."""
+    first, second = method_label(of.first), method_label(of.second)
+    biases = [
+        f"under {under.label} by {percent(-under.bias[0])} ({first}) and {percent(-under.bias[1])} ({second}) points"
+        for attack, under in of.under.items()
+        if attack in ASKED
+    ]
+    return (
+        f"{second} minus {first}, in percentage points (NSD: a ratio, lower is fairer), on the same test images and "
+        "with the same seeds. Over images: a paired bootstrap of the mean over the seeds. Over seeds: Student's t on "
+        f"the differences of the seeds. The lowest of {len(of.names)} measured accuracies is too low on average, "
+        f"probably {', '.join(biases)}; Overall by half of that."
+    )
+
+
+def _seeds(under: Under) -> str:
+    return f"seed{'s' if len(under.seeds) > 1 else ''} {', '.join(map(str, under.seeds))}"
+
+
+def _p(p: float) -> str:
+    return ("<0.001" if p < 0.001 else f"{p:.3f}") + ("*" if p < LEVEL else "")
