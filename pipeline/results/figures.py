@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CLASSES_UNDER = ("pgd", "aa")
 COMPARED = ("rslad", "absld")
+BESIDE = ("absld_product",)
+"""Drawn with them where it has all the seeds that they share."""
 STATE_OF = ("absld", 0)
 """The run whose temperatures are drawn."""
 REDRAWN = {
@@ -67,7 +69,9 @@ def on_any_paper(svg: str) -> str:
 def _classes(results: Results) -> Iterator[Drawn]:
     """Accuracy class by class of both compared methods, over the seeds that they share."""
     for attack in CLASSES_UNDER:
-        by_method = _runs(results, COMPARED, [attack])
+        seeds = results.shared_seeds(COMPARED, attack)
+        more = [method for method in BESIDE if results.shared_seeds((*COMPARED, method), attack) == seeds]
+        by_method = _runs(results, [*COMPARED, *more], [attack])
         if not by_method:
             continue
         label = attack_label(attack, results.attacks[attack]["settings"])
