@@ -16,6 +16,7 @@ from absld.records.layout import RunKey
 from absld.report.inputs import RunFiles
 from pipeline.kept import FILES, MADE, PARAMS
 from pipeline.results.page import FOLDER, PAGE
+from pipeline.results.reading import Results, read_results
 
 CLASSES = ["cat", "dog", "fox_red", "ship"]
 LIFT = {"rslad": 0.0, "absld": 0.1, "absld_product": 0.08, "absld_adv": 0.06, "fair_rslad": 0.04}
@@ -37,6 +38,13 @@ WALKS = ("clean", "fgsm", "pgd", "cw")
 MARKERS = "<!-- results: clothes -->\nold\n<!-- /results: clothes -->\n"
 
 Verdicts = Mapping[str, NDArray[np.bool_]]
+
+
+def read(folder: Path) -> Results:
+    """What is kept there, which must be something."""
+    results = read_results(folder)
+    assert results is not None
+    return results
 
 
 def invented(key: RunKey, attacks: Sequence[str], per_class: int = 40, classes: Sequence[str] = CLASSES) -> Verdicts:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kept_runs import PROFILE, Verdicts, counted, new_project, write_kept, write_many
+from kept_runs import PROFILE, Verdicts, counted, new_project, read, write_kept, write_many
 
 from absld.errors import InputError
 from absld.paired_seeds import Difference
@@ -15,7 +15,7 @@ from absld.records.layout import RunKey
 from pipeline.results.answers import answers, classes_that_differ, verdict
 from pipeline.results.contrasts import compared
 from pipeline.results.page import generated
-from pipeline.results.reading import Results, read_results
+from pipeline.results.reading import read_results
 from pipeline.results.tables import classes_table, measures_table, methods_table, paper_table
 
 
@@ -43,12 +43,6 @@ def many(folder: Path, written: Path) -> Path:
 def keep(folder: Path) -> Callable[[str, int, Verdicts], Path]:
     """Keeps a run with these verdicts."""
     return lambda method, seed, verdicts: write_kept(folder, RunKey(method, seed), verdicts, PROFILE)
-
-
-def read(folder: Path) -> Results:
-    results = read_results(folder)
-    assert results is not None
-    return results
 
 
 def rows(table: object) -> dict[str, list[str]]:

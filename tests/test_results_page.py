@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_runs import PROFILE, Verdicts, counted, new_project, write_kept, write_many
+from kept_runs import PROFILE, Verdicts, counted, new_project, read, write_kept, write_many
 from ruamel.yaml import YAML
 
 from absld.errors import InputError
@@ -22,7 +22,6 @@ from pipeline.paper import comparison
 from pipeline.results.again import batches, commands
 from pipeline.results.figures import draw_all, on_any_paper
 from pipeline.results.page import FOLDER, PAGE, generated, wrapped, write
-from pipeline.results.reading import Results, read_results
 from pipeline.settings import edited
 
 ROOT = Path(__file__).parents[1]
@@ -52,12 +51,6 @@ def many(folder: Path, written: Path) -> Path:
 def keep(folder: Path) -> Callable[[str, int, Verdicts], Path]:
     """Keeps a run with these verdicts."""
     return lambda method, seed, verdicts: write_kept(folder, RunKey(method, seed), verdicts, PROFILE)
-
-
-def read(folder: Path) -> Results:
-    results = read_results(folder)
-    assert results is not None
-    return results
 
 
 # --- the page and the figures ----------------------------------------------------------------------------------------
