@@ -12,7 +12,7 @@ from typing import Any
 
 from absld.errors import InputError
 from absld.params.yaml_file import read_yaml
-from pipeline import processes
+from pipeline import processes, rwlock
 
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
 
@@ -27,6 +27,7 @@ def repro(
 
     """
     _check_names(root, stages)
+    rwlock.forget_the_dead(root)
     command = [*_dvc("repro"), *(["--force"] if force else []), *stages]
     seconds = processes.GRACE_SECONDS if grace is None else grace
     return processes.run(command, cwd=root, env=environment(), grace=seconds)
@@ -44,12 +45,16 @@ def changed(root: Path) -> dict[str, list[str]]:
     """Stages that differ from their last run, each with the reasons. Those that come after them are not named.
 
     Raises:
-        InputError: DVC cannot read the project; with its own words.
+        InputError: DVC cannot read the project, or another command is at work in it; with DVC's own words.
 
     """
+    rwlock.forget_the_dead(root)
     answer = subprocess.run([*_dvc("status"), "--json"], cwd=root, env=environment(), capture_output=True, text=True)
     if answer.returncode:
-        raise InputError(f"dvc status fails: {answer.stderr.strip()}")
+        said = answer.stderr.strip()
+        if "is busy, it is being blocked by" in said:
+            raise InputError(f"another command uses this project's files: wait for it, or end it\n{said}")
+        raise InputError(f"dvc status fails: {said}")
     return {stage: list(_reasons(entries)) for stage, entries in json.loads(answer.stdout).items()}
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
@@ -183,9 +184,10 @@ def _alive(processes: "set[psutil.Process]") -> "set[psutil.Process]":
 
 
 def _send(processes: "set[psutil.Process]", number: signal.Signals) -> None:
+    """To parents first, as a rule: a DVC that saw its stage end would begin to write notes, and be killed at that."""
     import psutil
 
-    for process in processes:
+    for process in sorted(processes, key=attrgetter("pid")):
         try:
             process.send_signal(number)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
