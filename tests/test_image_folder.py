@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from pydantic import ValidationError
 
 from absld.data.card import SPLITS, Card
 from absld.data.dataset import read_split
@@ -23,10 +24,13 @@ from absld.progress import progress
 RNG = np.random.default_rng(0)
 
 
-def params(root: str = "photos", size: int = 8, channels: int = 3, per_class: int = 1) -> ImageFolder:
+def params(
+    root: str = "photos", size: int = 8, channels: int = 3, per_class: int = 1, name: str | None = None
+) -> ImageFolder:
     return ImageFolder.model_validate(
         {
             "source": "image-folder",
+            "name": name,
             "root": root,
             "image_size": size,
             "channels": channels,
@@ -67,6 +71,12 @@ def test_every_image_lands_in_its_split_with_its_label(photos: Path) -> None:
     assert card.counts["validation"] == {"ant": 1, "bee": 1}
     assert (card.name, card.classes) == ("image-folder-photos", ["ant", "bee"])
     assert str(photos.parent) not in (photos.parent / "out/card.json").read_text()
+
+
+def test_the_images_are_called_what_the_user_says(photos: Path) -> None:
+    assert fetched(params(name="insects-2"), photos.parent)[0].name == "insects-2"
+    with pytest.raises(ValidationError, match="name"):
+        params(name="../insects")
 
 
 def test_hidden_files_are_ignored(photos: Path) -> None:

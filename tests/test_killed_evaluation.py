@@ -21,7 +21,7 @@ SECONDS = 600
 KILLS = 5
 CIFAR10 = (
     *SMALL,
-    "data={source: image-folder, root: images, image_size: 32, channels: 3, validation_per_class: 10, train_per_class: null, split_seed: 0}",
+    "data={source: image-folder, name: null, root: images, image_size: 32, channels: 3, validation_per_class: 10, train_per_class: null, split_seed: 0}",
     "evaluate.eps=8/255",
     "evaluate.attacks.cw.n=null",
     "evaluate.chunk=25",

@@ -13,7 +13,7 @@ class Card:
     """Where the images came from and what they are."""
 
     name: str
-    """The source's name; for an image folder ``image-folder-`` and the folder's own name."""
+    """The source's name; an image folder's is in params.yaml, or ``image-folder-`` and the folder's own."""
     classes: list[str]
     """A class's id is its place in this list."""
     class_names: str

@@ -72,7 +72,7 @@ def _digits() -> Source:
 def _image_folder(listing: Listing, data: ImageFolder) -> Source:
     train, test = (_part_of_files(listing.files[name]) for name in ("train", "test"))
     return Source(
-        name=f"image-folder-{listing.root.resolve().name}",
+        name=data.name or f"image-folder-{listing.root.resolve().name}",
         classes=listing.classes,
         class_names="the names of the class folders",
         channels=data.channels,

@@ -54,6 +54,8 @@ class ImageFolder(_Data):
     """Your own images: ROOT/train/<class>/* and ROOT/test/<class>/*, any size, colour or grey."""
 
     source: Literal["image-folder"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")] | None
+    """What tables, figures and cards call the images; null: ``image-folder-`` and the folder's own name."""
     root: str
     """The folder, relative to params.yaml."""
     image_size: Annotated[int, Field(ge=8, le=1024)]
