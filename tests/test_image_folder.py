@@ -1,9 +1,13 @@
 """Your own images: any format, any size, colour or grey."""
 
 import hashlib
+import io
 import os
+import pickle
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +89,39 @@ def test_hidden_files_are_ignored(photos: Path) -> None:
     (photos / "train/notes.txt").write_text("not a class")
     assert facts_of(params(), photos.parent) == Facts(classes=2, channels=3, size=8, smallest_class=4)
     fetched(params(), photos.parent)
+
+
+def test_the_recipe_in_the_docs_turns_cifar_10s_archive_into_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = RNG.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    labels = [label % 10 for label in range(30)]
+    batches = {"data_batch_1": range(10), "data_batch_5": range(19, 9, -1), "test_batch": range(20, 30)}
+    with tarfile.open("cifar-10-python.tar.gz", "w:gz") as archive:
+        for name, places in {**batches, "batches.meta": [], "readme.html": []}.items():
+            batch = {
+                b"data": images[list(places)].transpose(0, 3, 1, 2).reshape(-1, 3072),
+                b"labels": [labels[place] for place in places],
+                b"filenames": [f"thing_s_{place:06d}.png".encode() for place in places],
+            }
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            content = pickle.dumps(batch)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    page = (Path(__file__).parents[1] / "docs/results.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    exec(recipe, {})
+    classes = listing_of(tmp_path / "cifar10").classes
+    assert (classes[0], classes[9]) == ("airplane", "truck")
+    found = {
+        part: [[int(path.stem[-6:]) for path in of] for of in listing_of(tmp_path / "cifar10").files[part]]
+        for part in ("train", "test")
+    }
+    assert found["train"][1:3] == [[1, 11], [2, 12]]
+    assert found["test"] == [[place] for place in range(20, 30)]
+    pixels = read_image(tmp_path / "cifar10/train/bird/thing_s_000012.png", 32, 3)
+    assert (pixels == images[12]).all()
 
 
 class TestDigest:
