@@ -42,7 +42,7 @@ def pair(first: Measured, second: Measured, attack: str) -> Pairs:
     """
     _refuse_other_images(first, second)
     _refuse_another_attack(first, second, attack)
-    of_first, of_second = (_survived(measured, attack) for measured in (first, second))
+    of_first, of_second = (verdicts_of(measured, attack) for measured in (first, second))
     if not np.array_equal(of_first["y"], of_second["y"]):
         raise InputError(f"{first.name} and {second.name} have other labels: they were measured on other images")
     rows, at_first, at_second = np.intersect1d(of_first["rows"], of_second["rows"], True, return_indices=True)
@@ -56,8 +56,13 @@ def pair(first: Measured, second: Measured, attack: str) -> Pairs:
     return Pairs(of_first["survived"][at_first], of_second["survived"][at_second], y, len(names))
 
 
-def _survived(measured: Measured, attack: str) -> dict[str, NDArray[Any]]:
-    """`rows` of the test split, whether each `survived`, and `y` of the whole split, as evaluation.json says it."""
+def verdicts_of(measured: Measured, attack: str) -> dict[str, NDArray[Any]]:
+    """`rows` of the test split, whether each `survived`, and `y` of the whole split.
+
+    Raises:
+        InputError: there are none, or they are not those of evaluation.json.
+
+    """
     again = f"evaluate {measured.name} again"
     try:
         stored = read_npz(measured.verdicts)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from absld.errors import InputError
 from absld.paired_seeds import Difference
 from absld.records.files import read_json, write_json
 from absld.records.layout import RunKey
-from pipeline.results.answers import answers, classes_that_differ, verdict
+from pipeline.results.answers import answers_table, classes_that_differ, verdict
 from pipeline.results.contrasts import compared
 from pipeline.results.page import generated
 from pipeline.results.reading import read_results
+from pipeline.results.same_images import same_images_table
 from pipeline.results.tables import classes_table, measures_table, methods_table, paper_table
 
 
@@ -96,9 +98,9 @@ def test_what_differs_is_told_by_seed_on_average_and_with_both_intervals(
     keep("fair_rslad", 7, {"clean": counted(9, 9, 9, 9), "pgd": counted(9, 9, 9, 9)})
     [pair] = compared(read(folder))
     assert (pair.first, pair.second) == ("rslad", "absld"), "no seed is shared with Fair-RSLAD"
-    [group] = measures_table(pair).groups
-    assert group.title == "PGD-20, n = 40, seeds 0, 1"
-    found = rows(measures_table(pair))
+    table = measures_table(pair)
+    assert [group.title for group in table.groups] == ["PGD-20, n = 40, seeds 0, 1", AFTER_LAST]
+    found = rows(replace(table, groups=table.groups[:1]))
     assert found["Worst class"][:2] == ["+20.00, +10.00", "+15.00"]
     assert found["Average"][:2] == ["+5.00, +2.50", "+3.75"]
     assert found["Overall"][1] == "+9.38"
@@ -106,7 +108,7 @@ def test_what_differs_is_told_by_seed_on_average_and_with_both_intervals(
     assert found["Worst class"][3] == "−48.53 to +78.53"
     by_class = rows(classes_table(pair))
     assert by_class["cat"][:3] == ["25.0", "40.0", "+15.00"]
-    assert by_class["cat"][-2:] == ["1.000", "1.000"], "of two images that differ p is 1/2, times four classes"
+    assert by_class["cat"][-2:] == ["+20.00 1.000", "+10.00 1.000"], "of two images that differ p is 1/2, times four"
     assert by_class["ship"][2:5] == ["0.00", "0.00 to 0.00", "0.00 to 0.00"]
 
 
@@ -126,21 +128,23 @@ def test_only_the_paper_s_own_data_set_has_its_numbers_beside_it(many: Path) -> 
 
 # --- the answers -----------------------------------------------------------------------------------------------------
 
-UP, DOWN, OPEN = (0.01, 0.05), (-0.05, -0.01), (-0.02, 0.03)
+UP, DOWN, OPEN, NARROW = (0.01, 0.05), (-0.05, -0.01), (-0.02, 0.03), (-0.009, 0.01)
 
 
 @pytest.mark.parametrize(
     ("worst", "average", "said"),
     [
-        ((UP, UP), (OPEN, OPEN), "Yes; a lower average is not shown"),
-        ((UP, UP), (UP, UP), "Yes, and the average is higher too"),
-        ((UP, UP), (UP, OPEN), "Yes; a lower average is not shown"),
-        ((UP, UP), (DOWN, OPEN), "It is higher, but so far as an interval shows the average is lower"),
-        ((UP, OPEN), (UP, UP), "Not shown"),
-        ((OPEN, UP), (UP, UP), "Not shown"),
-        ((DOWN, UP), (UP, UP), "Not shown"),
-        ((DOWN, DOWN), (UP, UP), "No: it is lower"),
-        ((UP, None), (UP, None), "Not shown: one seed says nothing of others"),
+        ((UP, UP), (OPEN, OPEN), "yes, average open"),
+        ((UP, UP), (NARROW, OPEN), "yes, average open"),
+        ((UP, UP), (NARROW, NARROW), "yes, average equal"),
+        ((UP, UP), (UP, UP), "yes, and the average too"),
+        ((UP, UP), (UP, OPEN), "yes, average open"),
+        ((UP, UP), (DOWN, OPEN), "yes, but the average is lower"),
+        ((UP, OPEN), (UP, UP), "not shown"),
+        ((OPEN, UP), (UP, UP), "not shown"),
+        ((DOWN, UP), (UP, UP), "not shown"),
+        ((DOWN, DOWN), (UP, UP), "no, it is lower"),
+        ((UP, None), (UP, None), "not shown: one seed"),
     ],
 )
 def test_yes_is_said_only_where_both_intervals_leave_out_0(
@@ -154,27 +158,81 @@ def test_every_question_is_answered_with_its_numbers(folder: Path, keep: Callabl
         keep("rslad", seed, {"clean": counted(95, 95, 95, 95, of=100), "pgd": counted(before, 80, 80, 90, of=100)})
         keep("absld", seed, {"clean": counted(95, 95, 95, 95, of=100), "pgd": counted(after, 80, 80, 90, of=100)})
     [pair] = compared(read(folder))
-    told = answers([pair])
+    table = answers_table([pair])
+    assert table is not None
     half = 4.302653 * np.std([20, 24, 23], ddof=1) / np.sqrt(3)
     mean = (20 + 24 + 23) / 3
-    assert told[0].startswith("Does `absld` raise the worst class of `rslad` under PGD-20 at equal average? **Yes")
-    assert f"Worst class: +{mean:.2f} points, 95 % interval over images +" in told[0]
-    assert f"over seeds +{mean - half:.2f} to +{mean + half:.2f}. Average: +{mean / 4:.2f} points" in told[0]
-    assert "(holds 0)" not in told[0]
-    assert told[0].endswith("(n = 400, mean of 3 seeds)")
-    assert len(told) == 1, "without AutoAttack nothing is said of it"
-    assert (
-        classes_that_differ(pair)
-        == "Class by class under PGD-20, `absld` less `rslad`: by both intervals higher on cat."
+    assert [group.title for group in table.groups] == ["PGD-20, n = 400"], "without AutoAttack nothing is said of it"
+    answer, seeds, worst, _, over_seeds, average, *_ = rows(table)["ABSLD over RSLAD"]
+    assert (answer, seeds) == ("yes, and the average too", "3")
+    assert (worst, average) == (f"+{mean:.2f}", f"+{mean / 4:.2f}")
+    assert over_seeds == f"+{mean - half:.2f} to +{mean + half:.2f}"
+    assert classes_that_differ(pair).startswith(
+        "Class by class under PGD-20, `absld` less `rslad`: by both intervals higher on cat."
     )
+
+
+def test_the_last_epoch_is_told_beside_the_chosen_one(folder: Path, keep: Callable[[str, int, Verdicts], Path]) -> None:
+    for seed in (0, 1):
+        for method in ("rslad", "absld"):
+            keep(method, seed, {"clean": counted(9, 9, 9, 9), "pgd": counted(5, 5, 5, 5)})
+    for method, worst in (("rslad", (0.2, 0.1)), ("absld", (0.3, 0.4))):
+        for seed in (0, 1):
+            path = folder / f"{method}-s{seed}/evaluation.json"
+            evaluation = read_json(path)
+            evaluation["last"]["pgd"]["accuracy"]["worst"] = worst[seed]
+            write_json(path, evaluation)
+    [pair] = compared(read(folder))
+    group = measures_table(pair).groups[-1]
+    assert group.title == AFTER_LAST
+    # (10, 30): mean 20, ± 12.706 · s / √2 with s = 20 / √2
+    assert [cell.text for cell in group.lines[1].cells] == ["+10.00, +30.00", "+20.00", "–", "−107.06 to +147.06"]
+    chosen = [read_json(folder / f"{method}-s{seed}/state.json")["best_epoch"] for method, seed in RUNS_OF_TWO]
+    assert (
+        f"Epochs chosen: RSLAD {chosen[0]}, {chosen[1]}; ABSLD {chosen[2]}, {chosen[3]}."
+        in measures_table(pair).caption
+    )
+    for path in folder.glob("*/evaluation.json"):
+        write_json(path, read_json(path) | {"last": {}})
+    assert compared(read(folder))[0].after_last is None
+    for path in folder.glob("*/state.json"):
+        state = read_json(path)
+        write_json(path, state | {"best_epoch": state["epochs"]})
+    after = compared(read(folder))[0].after_last
+    assert after is not None, "the last epoch was chosen, so it was measured"
+    assert list(after.by_seed["worst"]) == [0, 0]
+
+
+AFTER_LAST = "PGD-20 after the last epoch, n = 144"
+RUNS_OF_TWO = (("rslad", 0), ("rslad", 1), ("absld", 0), ("absld", 1))
+
+
+def test_the_attacks_are_put_side_by_side_on_the_same_images(
+    folder: Path, keep: Callable[[str, int, Verdicts], Path]
+) -> None:
+    easy = {"clean": counted(9, 9, 9, 9), "pgd": counted(2, 5, 5, 8)}
+    keep("rslad", 0, {**easy, "aa": counted(1, 2, 3, 4, of=4)})
+    keep("absld", 0, easy)
+    table = same_images_table(read(folder))
+    assert table is not None
+    assert list(table.columns) == [
+        "Seeds",
+        *(f"{of} {m}" for of in ("PGD-20", "AutoAttack") for m in ("avg.", "worst")),
+    ]
+    # of the first four images of each class PGD left 2, 4, 4 and 4
+    assert rows(table) == {"RSLAD": ["1", "87.5", "50.0", "62.5", "25.0"]}
+    assert "n = 16" in table.caption
+    keep("rslad", 0, {**easy, "aa": counted(1, 2, 3, 4)})
+    assert same_images_table(read(folder)) is None, "AutoAttack met as many"
 
 
 def test_product_is_held_against_separate_directly(many: Path) -> None:
     pairs = [(of.first, of.second) for of in compared(read(many))]
     assert pairs == [("rslad", "absld"), ("absld", "absld_product"), ("rslad", "absld_product"), ("rslad", "absld_adv")]
-    told = answers(compared(read(many)))
-    assert sum("`absld_product` raise the worst class of `absld` under" in each for each in told) == 2
-    assert any("of `rslad` under PGD-20 at equal average? **Not shown: one seed" in each for each in told)
+    table = answers_table(compared(read(many)))
+    assert table is not None
+    assert [line.head for group in table.groups for line in group.lines].count("ABSLD, product over ABSLD") == 2
+    assert rows(table)["ABSLD, adv only over RSLAD"][:2] == ["not shown: one seed", "1"]
 
 
 # --- what cannot stand in one table ----------------------------------------------------------------------------------

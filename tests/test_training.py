@@ -255,6 +255,19 @@ def test_a_last_batch_of_one_pixel_is_refused_before_the_first_epoch(
     assert told == ([] if refused else [0])
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "warned"), [(12, False), (33, True), (30, True), (28, False), (36, False), (64, False)]
+)
+def test_a_small_last_batch_is_warned_of(
+    batch_size: int, warned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = short("trades")
+    block = block.model_copy(update={"optimiser": block.optimiser.model_copy(update={"batch_size": batch_size})})
+    train_network(SPEC, "trades", block, make_task(0), Checkpoint(tmp_path), lambda run: None, epochs=0)
+    said = f"an epoch's last batch has {36 % batch_size} of {batch_size} images"
+    assert (said in capsys.readouterr().out) == warned
+
+
 def test_history_has_every_epoch_and_class_once(tmp_path: Path) -> None:
     run = train("absld", tmp_path)
     keys = [(row.epoch, row.key) for row in run.rows]

@@ -101,7 +101,7 @@ def _origin(made: Mapping[str, Any]) -> str:
         f"absld {made['absld']}",
         f"torch {made['torch']}" if made["torch"] else "",
         f"{made['device']}, {made['cpus']} cores" if made["device"] else "",
-        f"with changes in {changed}" if changed else "",
+        f"with {changed} as it is kept" if changed == PARAMS else f"with changes in {changed}" if changed else "",
     ]
     return ", ".join(filter(None, parts))
 

@@ -1,57 +1,60 @@
-"""Sentences that answer a question with numbers: yes only where both intervals leave out 0."""
+"""The question of every pair, answered from the numbers: yes only where both intervals leave out 0."""
 
 from collections.abc import Sequence
 
-from absld.paired_seeds import Difference, Interval
+from absld.paired_seeds import Difference
 from absld.report.markdown import escape
-from absld.report.wording import MEASURES, images, points
-from pipeline.results.contrasts import ASKED, BY_CLASS, Compared, Under
-from pipeline.results.tables import DECIMALS, interval_text
+from absld.report.tables import Cell, Group, Line, Table
+from absld.report.wording import MEASURES, images, method_label
+from pipeline.results.contrasts import ASKED, BY_CLASS, Compared
+from pipeline.results.tables import INTERVALS, difference_cells
+
+EQUAL = 0.01
+"""Two averages count as equal where both intervals of their difference lie within this, to either side of 0."""
 
 
-def answers(found: Sequence[Compared]) -> list[str]:
-    """What is asked about every pair, under every attack that it met."""
-    return [answer(compared, attack) for compared in found for attack in ASKED if attack in compared.under]
-
-
-def answer(of: Compared, attack: str) -> str:
-    """Whether the second raises the worst class under this attack at equal average."""
-    under = of.under[attack]
-    worst, average = of.worst(attack), under.found.measures["average"]
-    tail = MEASURES[of.tail].lower()
-    return (
-        f"Does `{of.second}` raise the {tail} of `{of.first}` under {under.label} at equal average? "
-        f"**{verdict(worst, average)}.** {tail.capitalize()}: {_numbers(worst)}. Average: {_numbers(average)}. "
-        f"({_basis(under)})"
+def answers_table(found: Sequence[Compared]) -> Table | None:
+    """What is asked about every pair, under every attack that it met; None if it met none."""
+    groups = []
+    for attack in ASKED:
+        met = [of for of in found if attack in of.under]
+        if met:
+            under = met[0].under[attack]
+            groups.append(Group(f"{under.label}, {images(under.n)}", [_line(of, attack) for of in met]))
+    if not groups:
+        return None
+    tail = MEASURES[found[0].tail]
+    columns = ["Answer", "Seeds", tail, *INTERVALS, "Average", *INTERVALS]
+    caption = (
+        f"Does the first of two methods raise the {tail.lower()} of the other at equal average? Differences in points, "
+        "mean of the seeds, with their intervals. Yes: both of the first difference lie above 0. Equal: both of the "
+        f"average lie within ±{100 * EQUAL:g} point; open: they neither do so nor show a lower one. Nothing is "
+        "corrected for the number of questions."
     )
+    return Table("answers", caption, "Question", columns, groups)
+
+
+def _line(of: Compared, attack: str) -> Line:
+    worst, average = of.worst(attack), of.under[attack].found.measures["average"]
+    answer = Cell(verdict(worst, average), best=worst.shown != 0, words=True)
+    seeds = Cell(str(len(of.under[attack].seeds)))
+    cells = [*difference_cells(worst, by_seed=False), *difference_cells(average, by_seed=False)]
+    return Line(f"{method_label(of.second)} over {method_label(of.first)}", [answer, seeds, *cells])
 
 
 def verdict(worst: Difference, average: Difference) -> str:
-    """Yes, no, or not shown. Of the average a lower one is looked for: that two are equal can never be shown."""
+    """Yes, no, or not shown; and what is known of the average."""
     if worst.over_seeds is None:
-        return "Not shown: one seed says nothing of others"
+        return "not shown: one seed"
     if worst.shown == 0:
-        return "Not shown"
+        return "not shown"
     if worst.shown < 0:
-        return "No: it is lower"
+        return "no, it is lower"
     if average.may_be_lower:
-        return "It is higher, but so far as an interval shows the average is lower"
-    return "Yes, and the average is higher too" if average.shown > 0 else "Yes; a lower average is not shown"
-
-
-def _numbers(of: Difference) -> str:
-    """+1.20 points, 95 % interval over images −0.40 to +2.80 (holds 0), over seeds +0.10 to +2.30."""
-    told = f"{points(of.mean, DECIMALS)} points, 95 % interval over images {_interval(of.over_images)}"
-    return told if of.over_seeds is None else f"{told}, over seeds {_interval(of.over_seeds)}"
-
-
-def _interval(interval: Interval) -> str:
-    return interval_text(interval) + (" (holds 0)" if interval[0] <= 0 <= interval[1] else "")
-
-
-def _basis(under: Under) -> str:
-    several = len(under.seeds) > 1
-    return f"{images(under.n)}, {f'mean of {len(under.seeds)} seeds' if several else f'seed {under.seeds[0]}'}"
+        return "yes, but the average is lower"
+    if average.shown > 0:
+        return "yes, and the average too"
+    return f"yes, average {'equal' if average.within(EQUAL) else 'open'}"
 
 
 def classes_that_differ(of: Compared) -> str:
@@ -66,4 +69,7 @@ def classes_that_differ(of: Compared) -> str:
     of_two = f"Class by class under {under.label}, `{of.second}` less `{of.first}`"
     if not told:
         return f"{of_two}: of {len(of.names)} classes none has both intervals on one side of 0."
-    return f"{of_two}: by both intervals {' and '.join(told)}."
+    return (
+        f"{of_two}: by both intervals {' and '.join(told)}. The intervals are not corrected for the number of classes: "
+        f"of {len(of.names)} one may stand apart by chance."
+    )

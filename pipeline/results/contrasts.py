@@ -9,10 +9,10 @@ import numpy as np
 from absld.bias import tail_bias
 from absld.errors import InputError
 from absld.metrics import tail_of
-from absld.paired_seeds import Contrast, Difference, contrast
+from absld.paired_seeds import COMPARED, Contrast, Difference, contrast, seeds95
 from absld.records.attacks import attack_label
 from pipeline.pairing import pair
-from pipeline.results.reading import Results
+from pipeline.results.reading import Kept, Results
 
 PAIRS = (
     ("rslad", "absld"),
@@ -20,6 +20,7 @@ PAIRS = (
     ("rslad", "absld_product"),
     ("rslad", "absld_adv"),
     ("rslad", "fair_rslad"),
+    ("fair_rslad", "absld"),
 )
 """The first is what the second is held against."""
 ATTACKS = ("pgd", "cw", "aa")
@@ -45,6 +46,20 @@ class Under:
     """How far the worst class of either probably lies below the true one, 0 or less, the mean of the seeds."""
 
 
+@dataclass(frozen=True)
+class AfterLast:
+    """What differs after the last epoch under BY_CLASS, of which the verdicts of single images are not kept."""
+
+    n: int
+    """Images."""
+    by_seed: Mapping[str, Sequence[float]]
+    """By measure."""
+
+    def over_seeds(self, measure: str) -> tuple[float, float] | None:
+        """95 % interval of the mean; None of a single seed."""
+        return seeds95(self.by_seed[measure])
+
+
 @dataclass(frozen=True, eq=False)
 class Compared:
     """Two methods."""
@@ -55,6 +70,10 @@ class Compared:
     """Of the classes."""
     under: Mapping[str, Under]
     """By attack."""
+    epochs: tuple[Sequence[int], Sequence[int]]
+    """Those that were chosen, seed by seed, of either."""
+    after_last: AfterLast | None
+    """None: some student was not measured after its last epoch."""
 
     @property
     def tail(self) -> str:
@@ -81,9 +100,26 @@ def compared(results: Results) -> list[Compared]:
     found = []
     for first, second in PAIRS:
         under = dict(_under(results, first, second))
-        if under:
-            found.append(Compared(first, second, results.first["classes"], under))
+        if not under:
+            continue
+        seeds = next(iter(under.values())).seeds
+        sides = [[results.run(method, seed) for seed in seeds] for method in (first, second)]
+        chosen = [[int(kept.run.state["best_epoch"]) for kept in side] for side in sides]
+        last = _after_last(sides)
+        found.append(Compared(first, second, results.first["classes"], under, (chosen[0], chosen[1]), last))
     return found
+
+
+def _after_last(sides: Sequence[Sequence[Kept]]) -> AfterLast | None:
+    blocks = [[kept.after_last.get(BY_CLASS) for kept in side] for side in sides]
+    first, second = ([block for block in of if block is not None] for of in blocks)
+    if len(first) < len(blocks[0]) or len(second) < len(blocks[1]):
+        return None
+    by_seed = {
+        measure: [float(b["accuracy"][measure] - a["accuracy"][measure]) for a, b in zip(first, second, strict=True)]
+        for measure in COMPARED
+    }
+    return AfterLast(first[0]["n"], by_seed)
 
 
 def _under(results: Results, first: str, second: str) -> Iterator[tuple[str, Under]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CLASSES_UNDER = ("pgd", "aa")
 COMPARED = ("rslad", "absld")
-BESIDE = ("absld_product",)
+BESIDE = ("absld_product", "fair_rslad")
 """Drawn with them where it has all the seeds that they share."""
 STATE_OF = ("absld", 0)
 """The run whose temperatures are drawn."""

@@ -9,10 +9,11 @@ from absld.errors import InputError
 from absld.records.files import write_text
 from absld.report.markdown import escape, table_text
 from pipeline.results.again import commands, comparisons, made
-from pipeline.results.answers import answers, classes_that_differ
+from pipeline.results.answers import answers_table, classes_that_differ
 from pipeline.results.contrasts import BY_CLASS, Compared, compared
 from pipeline.results.figures import Drawn, draw_all
 from pipeline.results.reading import Results, read_results
+from pipeline.results.same_images import same_images_table
 from pipeline.results.tables import classes_table, measures_table, methods_table, paper_table
 
 PAGE, FOLDER = "docs/results.md", "docs/results"
@@ -74,10 +75,12 @@ def section(results: Results, drawn: Sequence[Drawn]) -> str:
     found = compared(results)
     folder = f"{FOLDER}/{results.name}"
     name = escape(results.name)
+    answers = answers_table(found)
     parts = [
-        *_list(answers(found)),
+        *([table_text(answers)] if answers else []),
         f"### {name}: the methods",
         table_text(methods_table(results)),
+        *([table_text(same)] if (same := same_images_table(results)) else []),
         *_paper(results, folder),
         *(part for of in found for part in _pair(name, of, folder)),
         f"### {name}: figures",

@@ -35,6 +35,13 @@ class Kept:
         return self.run.evaluation
 
     @property
+    def after_last(self) -> Mapping[str, Any]:
+        """By attack, what was measured with the weights of the last epoch; they may be those that were chosen."""
+        is_last = self.run.state["best_epoch"] == self.run.state["epochs"]
+        blocks: Mapping[str, Any] = self.evaluation["attacks" if is_last else "last"]
+        return blocks
+
+    @property
     def measured(self) -> Measured:
         """For the comparison image by image."""
         return Measured(str(self.run.key), self.folder / "evaluation.json", self.evaluation)
@@ -85,6 +92,10 @@ class Results:
         """The seeds with which all of these methods met the attack."""
         seeds = [set(self.of_seed(method, attack)) for method in methods]
         return sorted(set.intersection(*seeds))
+
+    def run(self, method: str, seed: int) -> Kept:
+        """The run of a method with a seed, which is there."""
+        return next(kept for kept in self.by_method[method] if kept.run.key.seed == seed)
 
     def of_seed(self, method: str, attack: str) -> dict[int, Kept]:
         """The runs of a method that met the attack, by their seeds."""

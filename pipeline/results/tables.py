@@ -1,6 +1,7 @@
 """The tables of docs/results.md: all methods in the paper's form, the paper's own numbers, what differs between two."""
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from string import ascii_lowercase
 from typing import NamedTuple
 
@@ -23,12 +24,14 @@ from absld.report.wording import (
     spread,
 )
 from pipeline.paper import tables as paper
-from pipeline.results.contrasts import ASKED, BY_CLASS, Compared, Under
+from pipeline.results.contrasts import ASKED, BY_CLASS, AfterLast, Compared, Under
 from pipeline.results.reading import Kept, Results
 
 SHOWN = ("clean", "fgsm", "pgd", "cw", "aa")
 """The attacks of the paper's tables, in its order."""
 SHORT = {"average": "avg.", "worst": "worst", "worst10": "worst tenth", "overall": "overall", "nsd": "NSD"}
+INTERVALS = ("95 % over images", "95 % over seeds")
+"""Of a difference."""
 DECIMALS = 2
 """Of differences, and as the paper has them."""
 
@@ -36,7 +39,7 @@ DECIMALS = 2
 def methods_table(results: Results) -> Table:
     """A row for each method, three columns for each attack, as in the paper."""
     measures = ("average", tail_of(results.first["classes"]), "nsd")
-    columns = [f"{_short_label(results, attack)} {SHORT[measure]}" for attack in SHOWN for measure in measures]
+    columns = [f"{short_label(results, attack)} {SHORT[measure]}" for attack in SHOWN for measure in measures]
     lines = []
     for method, kept in results.by_method.items():
         cells = [_over_seeds(kept, attack, measure) for attack in SHOWN for measure in measures]
@@ -44,7 +47,8 @@ def methods_table(results: Results) -> Table:
     return Table("methods", _measured(results), "Method", ["Seeds", *columns], [Group("", lines)])
 
 
-def _short_label(results: Results, attack: str) -> str:
+def short_label(results: Results, attack: str) -> str:
+    """PGD-20, for the head of a column."""
     if attack == "clean":
         return "Clean"
     return attack_label(attack, results.attacks[attack]["settings"]) if attack in results.attacks else ATTACKS[attack]
@@ -132,12 +136,28 @@ def measures_table(of: Compared) -> Table:
     groups = []
     for under in of.under.values():
         measures = {name: under.found.measures[name] for name in ("average", of.tail, "overall")}
-        lines = [Line(MEASURES[name], _difference(difference, by_seed=True)) for name, difference in measures.items()]
+        lines = [
+            Line(MEASURES[name], difference_cells(difference, by_seed=True)) for name, difference in measures.items()
+        ]
         if "nsd" in under.found.measures:
-            lines.append(Line(MEASURES["nsd"], _difference(under.found.measures["nsd"], by_seed=True, told=_ratio)))
+            nsd = difference_cells(under.found.measures["nsd"], by_seed=True, told=_ratio)
+            lines.append(Line(MEASURES["nsd"], nsd))
         groups.append(Group(f"{under.label}, {images(under.n)}, {_seeds(under)}", lines))
-    columns = ["By seed", "Mean", "95 % over images", "95 % over seeds"]
+    if of.after_last is not None:
+        groups.append(_after_last(of, of.after_last))
+    columns = ["By seed", "Mean", *INTERVALS]
     return Table("measures", _explained(of), "Of", columns, groups)
+
+
+def _after_last(of: Compared, after: AfterLast) -> Group:
+    """The same after the last epoch, whichever was chosen."""
+    told = {"average": _points, of.tail: _points, "overall": _points, "nsd": _ratio}
+    lines = []
+    for measure, text in told.items():
+        by_seed, interval = after.by_seed[measure], interval_text(after.over_seeds(measure), text)
+        cells = [", ".join(map(text, by_seed)), text(fmean(by_seed)), DASH, interval]
+        lines.append(Line(MEASURES[measure], list(map(Cell, cells))))
+    return Group(f"{of.under[BY_CLASS].label} after the last epoch, {images(after.n)}", lines)
 
 
 def classes_table(of: Compared) -> Table:
@@ -146,19 +166,20 @@ def classes_table(of: Compared) -> Table:
     lines = []
     for label, name in enumerate(of.names):
         shares = [Cell(percent(side[label])) for side in under.classes]
-        tests = [Cell(_p(p[label])) for p in under.found.p]
-        lines.append(Line(name, [*shares, *_difference(under.found.classes[label], by_seed=False), *tests]))
+        gap = under.found.classes[label]
+        tests = [Cell(_points(by), _p(p[label])) for by, p in zip(gap.by_seed, under.found.p, strict=True)]
+        lines.append(Line(name, [*shares, *difference_cells(gap, by_seed=False), *tests]))
     columns = [
         *(method_label(method) for method in (of.first, of.second)),
         "Difference",
-        "95 % over images",
-        "95 % over seeds",
-        *(f"p, seed {seed}" for seed in under.seeds),
+        *INTERVALS,
+        *(f"Seed {seed} (p)" for seed in under.seeds),
     ]
     over = f"mean of {_seeds(under)}" if len(under.seeds) > 1 else _seeds(under)
     caption = (
         f"{under.label} class by class, {images(under.n)}, {over}: accuracy in percent, difference in "
-        f"points. p: McNemar's exact test, with Holm's correction over the classes of a seed; * below {LEVEL}."
+        f"points. p: McNemar's exact test, with Holm's correction over the classes of a seed; * below {LEVEL}: these "
+        "two students differ, which says nothing of the methods where the seeds' signs differ."
     )
     return Table("classes", caption, "Class", columns, [Group("", lines)])
 
@@ -168,7 +189,8 @@ def interval_text(interval: Interval | None, told: Callable[[float], str] | None
     return DASH if interval is None else " to ".join(map(told or _points, interval))
 
 
-def _difference(of: Difference, *, by_seed: bool, told: Callable[[float], str] | None = None) -> list[Cell]:
+def difference_cells(of: Difference, *, by_seed: bool, told: Callable[[float], str] | None = None) -> list[Cell]:
+    """By seed if that is wanted; the mean; the two intervals."""
     told = told or _points
     seeds = [Cell(", ".join(map(told, of.by_seed)))] if by_seed else []
     intervals = (interval_text(interval, told) for interval in (of.over_images, of.over_seeds))
@@ -185,8 +207,11 @@ def _ratio(difference: float) -> str:
 
 
 def _explained(of: Compared) -> str:
-    """What the intervals are, and how far the worst class is to be trusted."""
+    """What the intervals are, which epochs were chosen, and how far the worst class is to be trusted."""
     first, second = method_label(of.first), method_label(of.second)
+    epochs = "; ".join(
+        f"{name} {', '.join(map(str, of_method))}" for name, of_method in zip((first, second), of.epochs, strict=True)
+    )
     biases = [
         f"under {under.label} by {percent(-under.bias[0])} ({first}) and {percent(-under.bias[1])} ({second}) points"
         for attack, under in of.under.items()
@@ -195,12 +220,13 @@ def _explained(of: Compared) -> str:
     return (
         f"{second} minus {first}, in percentage points (NSD: a ratio, lower is fairer), on the same test images and "
         "with the same seeds. Over images: a paired bootstrap of the mean over the seeds. Over seeds: Student's t on "
-        f"the differences of the seeds. The lowest of {len(of.names)} measured accuracies is too low on average, "
-        f"probably {', '.join(biases)}; Overall by half of that."
+        f"the differences of the seeds. Epochs chosen: {epochs}. The lowest of {len(of.names)} measured accuracies is "
+        f"too low on average, probably {', '.join(biases)}; Overall by half of that."
     )
 
 
 def _seeds(under: Under) -> str:
+    """Seeds 0, 1, 2."""
     return f"seed{'s' if len(under.seeds) > 1 else ''} {', '.join(map(str, under.seeds))}"
 
 

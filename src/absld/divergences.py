@@ -28,5 +28,5 @@ def kl_of_logits(z_target: Logits, z: Logits) -> PerSample:
 
 
 def soften(z: Logits, tau: PerSample) -> Probs:
-    """softmax(z / τ), with a temperature per example: below 1 sharpens, above 1 smoothens."""
+    """softmax(z / τ), with a temperature per example: below 1 sharpens, above 1 smooths."""
     return (z / tau[:, None]).softmax(-1)

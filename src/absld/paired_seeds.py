@@ -64,6 +64,11 @@ class Difference:
         """Whether either interval lies wholly below 0."""
         return -1 in (_side(self.over_images), 0 if self.over_seeds is None else _side(self.over_seeds))
 
+    def within(self, bound: float) -> bool:
+        """Whether both intervals lie within `bound` of 0."""
+        intervals = (self.over_images, self.over_seeds)
+        return all(of is not None and max(map(abs, of)) <= bound for of in intervals)
+
 
 @dataclass(frozen=True, eq=False)
 class Contrast:

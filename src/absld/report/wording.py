@@ -44,7 +44,7 @@ STATE = {
 }
 """What the values that a method keeps by class act on, by their names in history.csv."""
 STATE_KINDS = {
-    "tau": "A temperature below 1 sharpens the teacher's labels for a class, one above 1 smoothens them.",
+    "tau": "A temperature below 1 sharpens the teacher's labels for a class, one above 1 smooths them.",
     "weight": "A weight above 1 makes the images of a class count for more in the loss.",
     "radius": "The radius bounds the attack on the training images of a class.",
     "beta": "beta weighs the robust term of the loss for a class.",

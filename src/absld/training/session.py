@@ -16,6 +16,9 @@ from absld.training.fit import begin, fit
 from absld.training.run import Run
 from absld.training.task import Task
 
+SMALL = 0.25
+"""Of a whole batch: a last one with fewer images is warned of."""
+
 
 def train_network(
     spec: Spec,
@@ -53,6 +56,7 @@ def train_network(
     brought = brought or {}
     distributed.refuse_different(task.device)
     refuse_a_last_batch(spec, task, block.optimiser.batch_size)
+    _warn_of_a_last_batch(len(task.x), block.optimiser.batch_size)
     torch.manual_seed(stream(task.seed, "weights"))
     network = build(spec).to(task.device)
     if "start" in brought:
@@ -69,6 +73,17 @@ def train_network(
         show(run)
     run.report = engine.report()
     return run
+
+
+def _warn_of_a_last_batch(images: int, batch_size: int) -> None:
+    """Where a step has two passes in training mode, 19 % of BatchNorm's statistics are the last batch's."""
+    last = images % batch_size
+    if 0 < last < batch_size * SMALL:
+        _say(
+            f"an epoch's last batch has {last} of {batch_size} images, too few for BatchNorm's statistics: single "
+            "classes will jump from epoch to epoch. Change data.train_per_class, data.validation_per_class or "
+            "optimiser.batch_size"
+        )
 
 
 def _say(line: str) -> None:
