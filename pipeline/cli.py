@@ -82,18 +82,20 @@ def repro(
     from pipeline.project import find_root
     from pipeline.publish import mirror, settle
 
-    root = find_root()
+    root, named = find_root(), stages or []
     console.left_over(processes.end_left_over(root))
-    params, kept = profiles.configure(root, profile, assignments or [])
+    params, kept = profiles.configure(
+        root, profile, assignments or [], also_check=lambda new: dvc.check_names(root, named, new.model_dump())
+    )
     if kept is not None:
         console.say(f"Your params.yaml is kept as {kept.name}")
     outcome.forget_failure(root)
     before = outcome.logs(root)
-    ended = dvc.repro(root, stages or [], force=force)
+    ended = dvc.repro(root, named, force=force)
     code = outcome.exit_code(root, ended)
     console.seconds(outcome.ran_since(root, before), done=code == dvc.DONE)
     if ended.told is None:
-        stale = dvc.changed(root) if stages or code else {}
+        stale = dvc.changed(root) if named or code else {}
         mirror(root, params, stale)
         if code == dvc.DONE:
             console.results(root, params, stale)

@@ -1,5 +1,7 @@
 """The commands about runs that have finished: `absld compare`, `figure`, `keep`, `publish`, `promote`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -106,7 +108,8 @@ def publish() -> None:
     from pipeline.publish import publish
 
     root = find_root()
-    left_out = publish(root, load(root / "params.yaml"), dvc.changed(root))
+    with _mlflow():
+        left_out = publish(root, load(root / "params.yaml"), dvc.changed(root))
     if left_out:
         console.say(f"Not up to date and left out: {', '.join(left_out)}; `absld repro` makes them")
     console.say("MLflow shows what the files say: `absld ui`")
@@ -138,4 +141,22 @@ def promote(
         console.refused(run, chosen.failed)
         raise typer.Exit(1)
     if not dry_run:
-        console.say(promote.promote(chosen, alias, reason))
+        with _mlflow():
+            console.say(promote.promote(chosen, alias, reason))
+
+
+@contextmanager
+def _mlflow() -> Iterator[None]:
+    """What MLflow, or waiting for it, ends in becomes InputError."""
+    try:
+        from filelock import Timeout
+        from mlflow import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError as error:
+        raise InputError("MLflow is not installed: `make setup` installs it") from error
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise InputError(f"MLflow refuses: {error}") from error
+    except Timeout as error:
+        raise InputError("another command has been writing to MLflow for minutes: wait for it, or end it") from error

@@ -45,12 +45,14 @@ def sweep(
 
     root = find_root()
     chosen = [*(assignments or []), *_lists(methods, seeds)]
+    places: list[Worker] = []
     with sweep.alone(root):
         console.left_over(processes.end_left_over(root))
-        params, kept = profiles.configure(root, profile, chosen)
+        params, kept = profiles.configure(
+            root, profile, chosen, also_check=lambda new: places.extend(_workers(root, new, workers))
+        )
         if kept is not None:
             console.say(f"Your params.yaml is kept as {kept.name}")
-        places = _workers(root, params, workers)
         outcome.forget_failure(root)
         ended = dvc.repro(root, sweep.SHARED)
         if code := outcome.exit_code(root, ended):

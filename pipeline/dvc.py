@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 from absld.errors import InputError
 from absld.params.yaml_file import read_yaml
-from pipeline import processes, rwlock
+from pipeline import dvc_files, processes
+from stages.finished import FINISHED
 
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
 
@@ -26,11 +28,14 @@ def repro(
         InputError: there is no such stage.
 
     """
-    _check_names(root, stages)
-    rwlock.forget_the_dead(root)
+    check_names(root, stages)
+    dvc_files.mend(root)
     command = [*_dvc("repro"), *(["--force"] if force else []), *stages]
     seconds = processes.GRACE_SECONDS if grace is None else grace
-    return processes.run(command, cwd=root, env=environment(), grace=seconds)
+    ended = processes.run(command, cwd=root, env=environment(), grace=seconds)
+    if ended.code == DONE:
+        shutil.rmtree(root / FINISHED, ignore_errors=True)
+    return ended
 
 
 def of_one_run(names: Sequence[str]) -> list[str]:
@@ -48,7 +53,7 @@ def changed(root: Path) -> dict[str, list[str]]:
         InputError: DVC cannot read the project, or another command is at work in it; with DVC's own words.
 
     """
-    rwlock.forget_the_dead(root)
+    dvc_files.mend(root)
     answer = subprocess.run([*_dvc("status"), "--json"], cwd=root, env=environment(), capture_output=True, text=True)
     if answer.returncode:
         said = answer.stderr.strip()
@@ -58,9 +63,12 @@ def changed(root: Path) -> dict[str, list[str]]:
     return {stage: list(_reasons(entries)) for stage, entries in json.loads(answer.stdout).items()}
 
 
-def stage_names(root: Path) -> list[str]:
-    """Every name that `dvc repro` takes: a stage, or one item of its matrix (``train@absld-0``)."""
-    params = read_yaml(root / "params.yaml")
+def stage_names(root: Path, params: Any = None) -> list[str]:
+    """Every name that `dvc repro` takes: a stage, or one item of its matrix (``train@absld-0``).
+
+    `params` is what params.yaml will say; None: what it says.
+    """
+    params = params or read_yaml(root / "params.yaml")
     names = []
     for name, stage in read_yaml(root / "dvc.yaml")["stages"].items():
         names.append(name)
@@ -70,8 +78,9 @@ def stage_names(root: Path) -> list[str]:
     return names
 
 
-def _check_names(root: Path, stages: Sequence[str]) -> None:
-    known = stage_names(root)
+def check_names(root: Path, stages: Sequence[str], params: Any = None) -> None:
+    """Raise InputError, with the nearest name, unless there are these stages; `params` as for `stage_names`."""
+    known = stage_names(root, params)
     for stage in stages:
         if stage not in known:
             near = get_close_matches(stage, known, n=1)
@@ -110,4 +119,6 @@ def _dvc(command: str) -> list[str]:
 def environment() -> dict[str, str]:
     """Stages are started as `python`: it must be the one that runs now, though its environment is not activated."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
+    # a login shell of the user's may be none (nologin), or read files that set another PATH (tcsh)
+    known = {"PATH": path, "SHELL": "/bin/sh", "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **known}

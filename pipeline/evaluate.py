@@ -1,5 +1,6 @@
 """`absld evaluate`: a model that was not trained here, on the data and with the attacks of params.yaml or others."""
 
+import hashlib
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from absld.evaluation.overrides import check_attacks, parse_eps
 from absld.metrics import tail_of
 from absld.params.load import load
 from absld.params.networks import Architecture
+from absld.params.yaml_file import read_yaml
 from absld.records.attacks import attack_label
 from absld.records.files import read_json
 from absld.report.wording import MEASURES, images, number
@@ -118,13 +120,14 @@ def run(root: Path, model: Model) -> int:
         The exit code of the command line.
 
     Raises:
-        InputError: something that the user named is wrong.
+        InputError: something that the user named is wrong; or the data must be fetched, and another command uses them.
 
     """
     model.check()
     console.left_over(processes.end_left_over(root))
     load(root / "params.yaml")
-    if model.data is None:
+    if model.data is None and not _are_fetched(root):
+        dvc.changed(root)  # it says who uses the data, if anybody does; `dvc repro` would only fail
         outcome.forget_failure(root)
         code = outcome.exit_code(root, dvc.repro(root, ["fetch_data"]))
         if code != dvc.DONE:
@@ -168,6 +171,30 @@ def remarks(evaluation: Mapping[str, Any]) -> list[str]:
     failed = [f"{name}: {check['detail']}" for name, check in evaluation["checks"].items() if not check["passed"]]
     lines = [f"A check failed, the numbers may flatter: {line}" for line in failed]
     return lines if evaluation["model"]["white_box"] else [*lines, NO_WHITE_BOX]
+
+
+def _are_fetched(root: Path) -> bool:
+    """Whether the data are what dvc.lock says, and that is of this code and these parameters.
+
+    DVC would say the same, but not while another command uses the data.
+    """
+    from pipeline.publish import as_listed
+    from stages.contracts import FETCH_DATA
+    from stages.opening import open_stage
+
+    try:
+        record = read_yaml(root / "dvc.lock")["stages"][FETCH_DATA.name]
+        recorded = {root / file["path"]: file["md5"] for file in (*record["deps"], *record["outs"])}
+    except (InputError, KeyError, TypeError):  # there is none, or another DVC is writing it
+        return False
+    stage = open_stage(FETCH_DATA, root)
+    files = (*stage.reads.values(), *stage.writes.values())
+    return as_listed(stage) and recorded == {path: _md5(path) for path in files}
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _caption(evaluation: Mapping[str, Any]) -> str:

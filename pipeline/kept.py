@@ -113,6 +113,7 @@ def _keep_run(stages: Stages, folder: Path, params: Params, key: RunKey) -> Kept
     contents = dict(_contents(stages.root, params, key))
     changed = [name for name, content in contents.items() if not _is_kept(place / name, content)]
     if changed or not (place / MADE).is_file():
+        (place / MADE).unlink(missing_ok=True)
         for name in changed:
             _write(place / name, contents[name])
         write_json(place / MADE, _made(stages, folder, key))  # the last: with it the run is whole

@@ -48,9 +48,15 @@ def _missing_files(root: Path, params: Params) -> Iterator[Disagreement]:
 
 
 def devices(root: Path) -> dict[str, object]:
-    """What torch can use here, asked of a process of its own: importing torch takes seconds."""
-    answer = subprocess.run(
-        [sys.executable, "-m", "stages.doctor"], cwd=root, capture_output=True, text=True, check=True
-    )
+    """What torch can use here, asked of a process of its own: importing torch takes seconds.
+
+    Raises:
+        InputError: torch cannot be imported.
+
+    """
+    answer = subprocess.run([sys.executable, "-m", "stages.doctor"], cwd=root, capture_output=True, text=True)
+    if answer.returncode:
+        last = answer.stderr.strip().splitlines()[-1:]
+        raise InputError(f"torch cannot be used: {''.join(last)}; `make setup` installs it")
     found: dict[str, object] = json.loads(answer.stdout)
     return found

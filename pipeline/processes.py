@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
@@ -184,10 +183,15 @@ def _alive(processes: "set[psutil.Process]") -> "set[psutil.Process]":
 
 
 def _send(processes: "set[psutil.Process]", number: signal.Signals) -> None:
-    """To parents first, as a rule: a DVC that saw its stage end would begin to write notes, and be killed at that."""
+    """To parents first: a DVC that saw its stage end would begin to write its files, and be killed at that."""
     import psutil
 
-    for process in sorted(processes, key=attrgetter("pid")):
+    def born(process: "psutil.Process") -> tuple[float, int]:
+        with suppress(psutil.NoSuchProcess):
+            return process.create_time(), process.pid
+        return 0, process.pid
+
+    for process in sorted(processes, key=born):
         try:
             process.send_signal(number)
         except (psutil.NoSuchProcess, psutil.AccessDenied):

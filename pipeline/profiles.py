@@ -1,7 +1,7 @@
 """Complete configurations to begin with, and writing params.yaml without losing anybody's work."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -61,11 +61,17 @@ def use(root: Path, name: str, *, force: bool = False) -> Path | None:
 
 
 def configure(
-    root: Path, profile: str | None = None, assignments: Sequence[str] = (), *, to_run: bool = True
+    root: Path,
+    profile: str | None = None,
+    assignments: Sequence[str] = (),
+    *,
+    to_run: bool = True,
+    also_check: Callable[[Params], None] = lambda _: None,
 ) -> tuple[Params, Path | None]:
     """Check params.yaml as it would be with a profile and `KEY=VALUE`s, and only then write it.
 
     What is `to_run` at once is checked further: whether the images and the teacher that it names are there.
+    `also_check` raises InputError for what a command cannot do with them.
 
     A params.yaml that would be lost by a profile is kept as params.yaml.kept-<n>; that path is returned.
 
@@ -79,18 +85,19 @@ def configure(
     old = path.read_bytes() if path.is_file() else b""
     new = edited(old.decode() if profile is None else text_of(profile), assignments)
     if new.encode() == old:
-        return _checked(root, path, to_run), None
+        return _checked(root, path, to_run, also_check), None
     with replacing(path) as part:
         part.write_text(new, encoding="utf-8", newline="\n")
-        params = _checked(root, part, to_run)
+        params = _checked(root, part, to_run, also_check)
         kept = None if profile is None or is_kept_elsewhere(root) else _keep(path, old)
     return params, kept
 
 
-def _checked(root: Path, file: Path, to_run: bool) -> Params:
+def _checked(root: Path, file: Path, to_run: bool, also_check: Callable[[Params], None]) -> Params:
     """What a file says that is params.yaml or will be."""
     document, path = read_yaml(file), root / "params.yaml"
     params = check(document, path)
+    also_check(params)
     if to_run:
         preflight(root, params, lambda problems: told(problems, document, path))
     return params

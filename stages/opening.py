@@ -9,7 +9,6 @@ What happened is written to logs/<key>/<stage>.json, which is no out: times, com
 """
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -34,6 +33,7 @@ from absld.watch.git import commit_and_dirty
 from stages.closure import closure
 from stages.contracts import Stage
 from stages.declared import declared, resolved, restricted
+from stages.finished import put_aside, take_up
 
 FAILURE = Path(".absld/failure.json")
 STARTED_BY_STAGE = "ABSLD_STARTED_BY_STAGE"
@@ -141,10 +141,11 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
         opened = open_stage(stage, Path.cwd(), **_axes(stage))
         _files_exist(opened)
         _code_is_as_listed(opened)
+        take_up(opened)
         work(opened)
         code = 0
-        if opened.scratch.exists() and _speaks():
-            shutil.rmtree(opened.scratch)
+        if _speaks():
+            put_aside(opened)
     except (InputError, StageFailedError) as error:
         code, message = 2 if isinstance(error, InputError) else 1, str(error)
         print(f"{stage.name}: {message}", file=sys.stderr)

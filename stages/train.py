@@ -130,6 +130,7 @@ def watched(stage: Opened, epochs: int) -> Iterator[Callable[[Run], None]]:
     with training(stage.root, identity(stage)) as live, Progress(str(stage.run), epochs) as progress:
 
         def show(run: Run) -> None:
+            stage.notes.setdefault("resumed_after_epoch", run.epoch)
             live.log(run.rows)
             progress.epoch(run.epoch, run.values)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import torch
 
@@ -14,9 +15,19 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
+# The same examples on every machine, and no deadline, which a loaded one misses.
+hypothesis.settings.register_profile("everywhere", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("everywhere")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of modules too: what is computed depends neither on the cores nor on what ran before."""
+    torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_seed() -> Iterator[None]:
+def _a_seed() -> Iterator[None]:
     """Tests do not depend on each other's random numbers."""
     torch.manual_seed(0)
     with torch.random.fork_rng(devices=[]):

@@ -5,8 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
+
+from still_alive import killed_in_the_end
 
 from absld.records.files import sha256_of
 from pipeline.settings import edited
@@ -72,9 +75,13 @@ class Project:
             start_new_session=True,
         )  # fmt: skip
 
-    def absld(self, *arguments: str, code: int = 0, seconds: float = 600) -> str:
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=seconds)
+    def running(self, *arguments: str) -> "AbstractContextManager[subprocess.Popen[str]]":
+        """A command at work; where the block ends first, it is killed with all that it started."""
+        return killed_in_the_end(self.start(*arguments))
+
+    def absld(self, *arguments: str, code: int = 0, seconds: float = 840) -> str:
+        with self.running(*arguments) as process:
+            output, _ = process.communicate(timeout=seconds)
         assert process.returncode == code, output
         return output
 
@@ -104,3 +111,10 @@ class Project:
         client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
         ids = [experiment.experiment_id for experiment in client.search_experiments()]
         return [run for run in client.search_runs(ids) if run.info.run_name != "pipeline"]
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    """The files below; none at a moment at which a stage takes its folder away."""
+    with suppress(FileNotFoundError):
+        return list(folder.rglob(pattern))
+    return []

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
+from mlflow import MlflowException
 from shell_project import PARAMS, new_project
+from sqlalchemy.exc import DatabaseError
 
 from absld.errors import InputError
 from pipeline import compare, doctor, server
@@ -128,6 +131,36 @@ def test_a_taken_port_is_the_users_to_choose_again(project: Path) -> None:
         taken.listen()
         with pytest.raises(InputError, match="is taken"):
             server.serve(project, taken.getsockname()[1])
+
+
+# MLflow
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ImportError("No module named 'mlflow'"), "MLflow is not installed"),
+        (MlflowException("an older MLflow made it"), "MLflow refuses: an older MLflow made it"),
+        (DatabaseError(None, None, OSError("file is not a database")), "file is not a database"),
+        (Timeout("mlflow.lock"), "another command has been writing to MLflow"),
+    ],
+)
+def test_publish_says_what_mlflow_ended_in(
+    error: Exception,
+    said: str,
+    project: Path,
+    absld: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def publish(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.publish.publish", publish)
+    if isinstance(error, ImportError):
+        monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert absld("publish") == 2
+    assert said in capsys.readouterr().err
 
 
 # starting up

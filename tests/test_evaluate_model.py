@@ -14,7 +14,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from projects import Project
+from projects import Project, found
 from rich.console import Console
 from torch import nn
 
@@ -452,21 +452,21 @@ def test_the_table_and_the_comparison(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_absld_evaluate_as_a_user_meets_it(tmp_path: Path, network: Classifier, files: dict[str, Path]) -> None:
     """It fetches the data, goes on after it was stopped, writes the same again, and leaves git clean."""
     project = Project.new(tmp_path / "project", ["evaluate.attacks.aa.n=20", "evaluate.curves=null"])
     named = ("evaluate", "--weights", str(files["safetensors"]), "--name", "mine")
     assert "there is no file" in project.absld("evaluate", "--weights", "nothing.pt", code=2)
     folder = project.folder / "evaluations/mine"
-    process = project.start(*named)
-    deadline = time.monotonic() + 300
-    while len(list((project.folder / ".absld/scratch").rglob("*.npz"))) < 4:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    with project.running(*named) as process:
+        deadline = time.monotonic() + 300
+        while len(found(project.folder / ".absld/scratch", "*.npz")) < 4:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert not folder.exists()
     said = project.absld(*named)

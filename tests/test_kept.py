@@ -164,6 +164,23 @@ def test_a_run_that_is_different_now_is_replaced_and_the_others_are_not(project:
     np.testing.assert_array_equal(stored["pgd"], fewer["pgd"])
 
 
+def test_a_run_that_was_replaced_by_half_is_not_read_as_whole(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(project)
+    made = project / "docs/results/clothes/absld-s0/made.json"
+    write_made(project, KEYS[1], {attack: ~of for attack, of in invented(KEYS[1], ATTACKS).items()})
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.kept.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            kept(project, "absld-s0")
+    assert not made.exists()
+    kept(project, "absld-s0")
+    assert read_json(made)["run"] == "absld-s0"
+
+
 def test_verdicts_that_another_library_packed_are_the_same(project: Path) -> None:
     kept(project)
     file = project / "docs/results/clothes/absld-s0/verdicts.npz"

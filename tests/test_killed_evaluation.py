@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 from projects import SMALL, Project
+from still_alive import descendants, killed_in_the_end, survivors
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SECONDS = 600
 KILLS = 5
@@ -55,14 +56,21 @@ def real_images(folder: Path) -> None:
 class Evaluation:
     """The stage `evaluate` as a process of its own."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, process: "subprocess.Popen[str]") -> None:
         self.scratch = project.folder / ".absld/scratch"
         self.written = project.folder / "runs/rslad-s0/evaluation"
-        self.process = subprocess.Popen(
+        self.process = process
+
+    @classmethod
+    @contextmanager
+    def begun(cls, project: Project) -> Iterator["Evaluation"]:
+        process = subprocess.Popen(
             [sys.executable, "-m", "stages.evaluate", "rslad", "0"],
             cwd=project.folder, env=project.environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
+        with killed_in_the_end(process):
+            yield cls(project, process)
 
     def chunks(self) -> dict[Path, int]:
         """The finished chunks, each with the time it was written, in nanoseconds."""
@@ -82,12 +90,11 @@ class Evaluation:
 
     def killed(self) -> None:
         """Nobody is asked to say goodbye, and the helpers are left to find out for themselves."""
-        helpers = psutil.Process(self.process.pid).children(recursive=True)
+        helpers = descendants(self.process)
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=60)
         assert self.process.returncode == -signal.SIGKILL
-        _, alive = psutil.wait_procs(helpers, timeout=30)
-        assert not alive
+        assert not survivors(helpers, 60)
 
     def ended(self) -> dict[str, bytes]:
         """What it wrote."""
@@ -98,25 +105,26 @@ class Evaluation:
 
 
 def survives_five_kills(project: Project) -> None:
-    undisturbed = Evaluation(project)
-    chunks = undisturbed.until(sys.maxsize)
-    expected = undisturbed.ended()
+    with Evaluation.begun(project) as undisturbed:
+        chunks = undisturbed.until(sys.maxsize)
+        expected = undisturbed.ended()
     assert set(expected) == {"evaluation.json", "verdicts.npz", "adversarial.npz"}
     assert chunks > 2 * KILLS
     for path in undisturbed.written.iterdir():
         path.unlink()
     points, before = random.Random(7), dict[Path, int]()
     for point in sorted(points.sample(range(int(0.7 * chunks)), KILLS)):
-        evaluation = Evaluation(project)
-        evaluation.until(point)
-        time.sleep(points.uniform(0, 0.2))
-        evaluation.killed()
+        with Evaluation.begun(project) as evaluation:
+            evaluation.until(point)
+            time.sleep(points.uniform(0, 0.2))
+            evaluation.killed()
         kept = evaluation.chunks()
         assert len(kept) >= point
         assert before.items() <= kept.items()  # nothing that was finished is done again
         assert not list(evaluation.written.iterdir())
         before = kept
-    assert Evaluation(project).ended() == expected
+    with Evaluation.begun(project) as last:
+        assert last.ended() == expected
 
 
 def test_on_digits(tmp_path: Path) -> None:

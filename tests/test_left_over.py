@@ -12,15 +12,16 @@ from pathlib import Path
 import psutil
 import pytest
 from shell_project import new_project
+from still_alive import descendants, lives
 
-from pipeline import processes, rwlock
+from pipeline import dvc_files, processes
 
 ROOT = Path(__file__).parents[1]
 COMMAND = """
 import os, time
 from pathlib import Path
 from pipeline import processes
-processes.start(["sh", "-c", "touch begun; sleep 300; true"], cwd=Path(), env=os.environ)
+processes.start(["sh", "-c", ": > begun; sleep 300; true"], cwd=Path(), env=os.environ)
 time.sleep(300)
 """
 
@@ -35,10 +36,10 @@ def command() -> Iterator[Callable[[Path], "subprocess.Popen[bytes]"]]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
         process = subprocess.Popen([sys.executable, "-c", COMMAND], cwd=folder, env=environment)
         deadline = time.monotonic() + 30
-        while not (folder / "begun").exists() or len(below(process)) < 2:
+        while not (folder / "begun").exists() or len(descendants(process)) < 2:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
-        started.append((process, below(process)))
+        started.append((process, descendants(process)))
         return process
 
     yield start
@@ -50,18 +51,10 @@ def command() -> Iterator[Callable[[Path], "subprocess.Popen[bytes]"]]:
                 member.kill()
 
 
-def below(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
 def kill(process: "subprocess.Popen[bytes]") -> None:
     """It is dead when this returns, but not yet waited for."""
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-
-
-def lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_only_what_a_killed_command_of_this_project_left_is_ended(
@@ -69,7 +62,7 @@ def test_only_what_a_killed_command_of_this_project_left_is_ended(
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     killed, alive, elsewhere = command(here), command(here), command(there)
-    left, kept = below(killed), [*below(alive), *below(elsewhere)]
+    left, kept = descendants(killed), [*descendants(alive), *descendants(elsewhere)]
     assert processes.end_left_over(here) == 0
     for process in (killed, elsewhere):
         kill(process)
@@ -90,7 +83,9 @@ def test_parents_are_told_before_their_children(
     command: Callable[[Path], "subprocess.Popen[bytes]"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = command(tmp_path / "here")
-    generations = [process.pid, *(member.pid for member in below(process))]
+    family = [psutil.Process(process.pid), *descendants(process)]
+    generations = [member.pid for member in sorted(family, key=lambda member: (member.create_time(), member.pid))]
+    assert generations[0] == process.pid
     told = []
     monkeypatch.setattr(psutil.Process, "send_signal", lambda member, number: told.append((member.pid, number)))
     for _ in range(5):
@@ -104,7 +99,7 @@ def test_a_note_that_dvc_was_killed_at_does_not_stop_the_next_command(
 ) -> None:
     project = new_project(tmp_path, monkeypatch)
     assert absld("repro", "one") == 0
-    note = project / rwlock.NOTE
+    note = project / dvc_files.NOTE
     for arguments in (("status",), ("repro", "one", "--force")):
         note.write_text(torn)
         assert absld(*arguments) == 0
@@ -118,8 +113,49 @@ def test_what_a_killed_dvc_uses_is_free_though_nobody_waits_for_it(
     assert absld("repro", "one") == 0
     with subprocess.Popen(["sleep", "300"]) as killed:
         kill(killed)
-        (project / rwlock.NOTE).write_text(used_by(killed.pid, project))
+        (project / dvc_files.NOTE).write_text(used_by(killed.pid, project))
         assert absld("repro", "one", "--force") == 0
+
+
+def test_a_number_that_was_given_away_again_uses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absld: Callable[..., int]
+) -> None:
+    project = new_project(tmp_path, monkeypatch)
+    assert absld("repro", "one") == 0
+    note = project / dvc_files.NOTE
+    note.write_text(used_by(os.getpid(), project))
+    os.utime(note, (0, psutil.Process().create_time() - 60))
+    assert absld("repro", "one", "--force") == 0
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("share", [0, 0.3, 0.7])
+def test_a_dvc_lock_that_dvc_was_killed_at_is_as_before(
+    share: float, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absld: Callable[..., int]
+) -> None:
+    project = new_project(tmp_path, monkeypatch)
+    assert absld("repro", "one") == absld("status") == 0
+    lock = project / "dvc.lock"
+    whole = lock.read_text()
+    if not kept:
+        (project / dvc_files.KEPT_LOCK).unlink()
+    torn = whole[: int(share * len(whole))]
+    lock.write_text(torn)
+    made = (project / "one.txt").stat().st_mtime_ns
+    assert absld("repro", "one") == 0
+    assert lock.read_text() == whole
+    assert (project / "one.txt").stat().st_mtime_ns == made or not kept
+
+
+def test_a_dvc_lock_with_a_conflict_is_its_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absld: Callable[..., int]
+) -> None:
+    project = new_project(tmp_path, monkeypatch)
+    assert absld("repro", "one") == absld("status") == 0
+    text = "<<<<<<< ours\n" + (project / "dvc.lock").read_text()
+    (project / "dvc.lock").write_text(text)
+    assert absld("status") == 2
+    assert (project / "dvc.lock").read_text() == text
 
 
 def test_what_another_dvc_uses_is_not_forgotten(
@@ -128,10 +164,10 @@ def test_what_another_dvc_uses_is_not_forgotten(
     project = new_project(tmp_path, monkeypatch)
     assert absld("repro", "one") == 0
     used = used_by(os.getpid(), project)
-    (project / rwlock.NOTE).write_text(used)
+    (project / dvc_files.NOTE).write_text(used)
     assert absld("repro", "one", "--force") == 2
     assert "another command uses this project's files" in capfd.readouterr().err
-    assert (project / rwlock.NOTE).read_text() == used
+    assert (project / dvc_files.NOTE).read_text() == used
 
 
 def used_by(pid: int, project: Path) -> str:
@@ -148,7 +184,7 @@ def test_the_next_command_says_what_it_ended(
 ) -> None:
     project = new_project(tmp_path, monkeypatch)
     process = command(project)
-    left = below(process)
+    left = descendants(process)
     kill(process)
     assert absld("repro", "one") == 0
     assert "A command was killed here and left 2 processes at work" in capfd.readouterr().out

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from mlflow_runs import WHO, new_project
+from still_alive import descendants, killed_in_the_end, survivors
 
 from absld.watch.mlflow_mirror import training
 from absld.watch.names import ClassNames
@@ -94,19 +96,23 @@ def test_the_pages_are_served_on_this_machine_only_and_end_when_told(root: Path)
         port = probe.getsockname()[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "ui", "--port", str(port)]
-    with subprocess.Popen(command, cwd=root, env=environment) as pages:
-        deadline = time.monotonic() + 90
+    with killed_in_the_end(subprocess.Popen(command, cwd=root, env=environment)) as pages:
+        deadline = time.monotonic() + 180
         while not answers(port):
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline and pages.poll() is None
             time.sleep(0.3)
-        below = psutil.Process(pages.pid).children(recursive=True)
-        addresses = {
-            found.laddr.ip for process in below for found in process.net_connections() if found.status == "LISTEN"
-        }
+        below = descendants(pages)
+        addresses = set().union(*map(listens_at, below))
         pages.send_signal(signal.SIGINT)
-        assert pages.wait(timeout=30) == 0
+        assert pages.wait(timeout=60) == 0
     assert addresses == {"127.0.0.1"}
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in below)
+    assert not survivors(below)
+
+
+def listens_at(process: psutil.Process) -> set[str]:
+    with suppress(psutil.NoSuchProcess):
+        return {found.laddr.ip for found in process.net_connections() if found.status == "LISTEN"}
+    return set()
 
 
 def answers(port: int) -> bool:

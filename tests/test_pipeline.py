@@ -11,11 +11,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from projects import Project
+from projects import Project, found
+from still_alive import command_of, descendants, lives, survivors
 
 from absld.records.history import read_history
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+SECONDS = 600
 
 
 @pytest.fixture(scope="session")
@@ -91,14 +94,10 @@ KILLED = ("fetch_data", "fetch_teacher", "train", "evaluate", "export", "report"
 def test_kill_9_in_every_stage_changes_no_byte(finished: Project, tmp_path: Path) -> None:
     project = Project.new(tmp_path / "project")
     for stage in KILLED:
-        process = project.start("repro")
-        try:
-            child = stage_process(process, f"stages.{stage}", seconds=240)
+        with project.running("repro") as process:
+            child = stage_process(process, f"stages.{stage}")
             in_the_middle(project, stage, child)
-        finally:
-            kill_all(process)
-        process.communicate(timeout=30)
-        assert process.returncode != 0
+        assert process.returncode == -signal.SIGKILL
     project.absld("repro")
     assert project.outs() == finished.outs()
     assert not list((project.folder / ".absld/scratch").glob("*"))
@@ -115,13 +114,10 @@ def test_a_method_that_brings_a_network_survives_a_kill_while_that_is_trained(
     grown = ("repro", "train@frl-0", "--set", "runs.methods=[rslad, absld, frl]")
     whole, cut = finished.copy(tmp_path / "whole"), finished.copy(tmp_path / "cut")
     whole.absld(*grown)
-    process = cut.start(*grown)
-    try:
-        stage_process(process, "stages.train", seconds=120)
-        wait_for(cut.folder / ".absld/brought", "checkpoint.pt")
-    finally:
-        kill_all(process)
-    process.communicate(timeout=30)
+    with cut.running(*grown) as process:
+        stage_process(process, "stages.train")
+        wait_for(process, cut.folder / ".absld/brought", "checkpoint.pt")
+    assert process.returncode == -signal.SIGKILL
     assert not (cut.folder / "runs/frl-s0/train/state.json").exists()
     cut.absld("repro", "train@frl-0")
     assert cut.outs() == whole.outs()
@@ -136,12 +132,9 @@ def test_a_method_that_brings_a_network_survives_a_kill_while_that_is_trained(
 
 def test_a_sweep_killed_in_the_middle_and_started_again_changes_no_byte(finished: Project, tmp_path: Path) -> None:
     project = Project.new(tmp_path / "project")
-    process = project.start("sweep", "--workers", "2")
-    try:
-        wait_for(project.folder / ".absld/scratch", "train-*/checkpoint.pt", seconds=300)
-    finally:
-        kill_all(process)
-    process.communicate(timeout=30)
+    with project.running("sweep", "--workers", "2") as process:
+        wait_for(process, project.folder / ".absld/scratch", "train-*/checkpoint.pt")
+    assert process.returncode == -signal.SIGKILL
     said = project.absld("sweep", "--workers", "2")
     assert "runs to make; worker 1, worker 2" in said
     assert project.outs() == finished.outs()
@@ -152,10 +145,11 @@ def test_a_sweep_killed_in_the_middle_and_started_again_changes_no_byte(finished
     )
 
 
-def wait_for(folder: Path, name: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(process: "subprocess.Popen[str]", folder: Path, name: str) -> None:
+    deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        if list(folder.rglob(name)):
+        assert process.poll() is None, process.communicate()[0]
+        if found(folder, name):
             return
         time.sleep(0.02)
     raise AssertionError(f"{name} did not appear in {folder}")
@@ -165,65 +159,36 @@ def in_the_middle(project: Project, stage: str, child: psutil.Process) -> None:
     """Long enough after the start that work has begun: for what resumes, once something is kept."""
     kept = {"fetch_teacher": "checkpoint.pt", "train": "checkpoint.pt", "evaluate": "*.npz"}.get(stage)
     deadline = time.monotonic() + 120
-    while kept and child.is_running() and time.monotonic() < deadline:
-        if list((project.folder / ".absld/scratch").rglob(kept)):
+    while kept and lives(child) and time.monotonic() < deadline:
+        if found(project.folder / ".absld/scratch", kept):
             return
         time.sleep(0.02)
     time.sleep(1)
 
 
-def stage_process(process: "subprocess.Popen[str]", module: str, seconds: float) -> psutil.Process:
-    deadline = time.monotonic() + seconds
+def stage_process(process: "subprocess.Popen[str]", module: str) -> psutil.Process:
+    deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
-        for child in psutil.Process(process.pid).children(recursive=True):
-            try:
-                if module in child.cmdline():
-                    return child
-            except psutil.NoSuchProcess:
-                continue
+        for child in descendants(process):
+            if module in command_of(child):
+                return child
         time.sleep(0.02)
     raise AssertionError(f"{module} did not start")
 
 
-def kill_all(process: "subprocess.Popen[str]") -> None:
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return
-    for member in [psutil.Process(process.pid), *family]:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=30)  # DVC takes a lock for stale only when its holder is gone
-
-
 def test_sigterm_leaves_no_process_and_no_run_marked_running(finished: Project, tmp_path: Path) -> None:
     project = finished.copy(tmp_path / "project")
-    process = project.start("repro", "--set", "methods.absld.alpha=0.5")
-    stage_process(process, "stages.train", seconds=120)
-    deadline = time.monotonic() + 120
-    while not list((project.folder / ".absld/scratch").rglob("checkpoint.pt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    with project.running("repro", "--set", "methods.absld.alpha=0.5") as process:
+        stage_process(process, "stages.train")
+        wait_for(process, project.folder / ".absld/scratch", "checkpoint.pt")
+        family = descendants(process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
     assert process.returncode == 143
-    deadline = time.monotonic() + 20
-    while any(alive(member) for member in family) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not [member.pid for member in family if alive(member)]
+    assert not survivors(family, 20)
     assert {run.info.status for run in project.mlflow()} <= {"KILLED", "FINISHED"}
     assert "KILLED" in {run.info.status for run in project.mlflow()}
-
-
-def alive(process: psutil.Process) -> bool:
-    """Whether it still runs; one that has ended and waits to be reaped does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_another_value_is_another_run_and_the_old_one_comes_back_from_the_cache(project: Project) -> None:

@@ -66,6 +66,14 @@ def test_no_cuda(project: Path) -> None:
     assert "train.device: torch finds no CUDA device here" in refused(project, "train.device=cuda")
 
 
+def test_a_torch_that_cannot_be_imported_is_told_with_its_cause(project: Path) -> None:
+    (project / "stages").mkdir()
+    (project / "stages/__init__.py").touch()
+    (project / "stages/doctor.py").write_text("raise ImportError('libcudart.so.13: no such file')\n")
+    said = refused(project, "train.device=cuda")
+    assert said == "torch cannot be used: ImportError: libcudart.so.13: no such file; `make setup` installs it"
+
+
 def test_a_profile_can_be_taken_before_its_images_are_there(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     use(tmp_path, "image-folder")

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from shell_project import PARAMS, new_project
+from still_alive import descendants, killed_in_the_end, lives, survivors
 
 from pipeline import dvc, processes
 
@@ -93,13 +95,13 @@ def test_a_signal_ends_the_stage_and_all_below_it(number: signal.Signals, code: 
     (project / "stage.py").write_text(STAGE_WITH_CHILD)
     stages = {"stages": {"one": {"cmd": f"{sys.executable} stage.py", "outs": ["one.txt"]}}}
     (project / "dvc.yaml").write_text(json.dumps(stages))
-    wrapper = start(project, "repro")
-    wait_for(lambda: (project / "started").exists() and len(descendants(wrapper)) >= 3)
-    below = descendants(wrapper)
-    wrapper.send_signal(number)
-    assert wrapper.wait(timeout=30) == code
+    with killed_in_the_end(start(project, "repro")) as wrapper:
+        wait_for(lambda: (project / "started").exists() and len(descendants(wrapper)) >= 3)
+        below = descendants(wrapper)
+        wrapper.send_signal(number)
+        assert wrapper.wait(timeout=60) == code
     assert (project / "goodbye").exists()
-    assert [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert survivors(below) == []
 
 
 def test_what_ignores_the_signal_is_killed(project: Path) -> None:
@@ -110,13 +112,14 @@ from pathlib import Path
 from pipeline import processes
 print(processes.run(["sh", "stage.sh"], cwd=Path(), env=os.environ, grace=0.5))
 """
-    wrapper = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=project)
-    wait_for(lambda: (project / "started").exists())
-    below = descendants(wrapper)
-    wrapper.send_signal(signal.SIGTERM)
-    said, _ = wrapper.communicate(timeout=30)
+    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=project)
+    with killed_in_the_end(started) as wrapper:
+        wait_for(lambda: (project / "started").exists())
+        below = descendants(wrapper)
+        wrapper.send_signal(signal.SIGTERM)
+        said, _ = wrapper.communicate(timeout=60)
     assert "killed=True" in said
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in below)
+    assert survivors(below) == []
 
 
 def test_a_stage_does_not_outlive_a_killed_dvc(project: Path) -> None:
@@ -129,7 +132,8 @@ os.kill(os.getpid(), signal.SIGKILL)
     ended = processes.run([sys.executable, "-c", code], cwd=project, env=os.environ)
     assert (ended.code, ended.told) == (-signal.SIGKILL, None)
     child = int((project / "pid").read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    with suppress(psutil.NoSuchProcess):
+        assert not lives(psutil.Process(child))
 
 
 def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -137,12 +141,8 @@ def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=root, text=True)
 
 
-def descendants(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
-def wait_for(condition: "object", seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: "object") -> None:
+    deadline = time.monotonic() + 120
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -13,7 +13,7 @@ from shell_project import PARAMS, git, new_project
 
 from absld.errors import InputError
 from absld.params.root import Params
-from pipeline import profiles
+from pipeline import preflight, profiles
 from pipeline.settings import edited
 
 ROOT = Path(__file__).parents[1]
@@ -147,6 +147,8 @@ def test_a_wrong_setting_says_what_was_meant(assignment: str, hint: str) -> None
         ["--set", "train.max_epochs=2", "--set", "runs.methods=[absdl]"],
         ["--profile", "digit"],
         ["trian"],
+        ["trian", "--profile", "digits"],
+        ["train@absld-1", "--set", "runs.seeds=[0, 2]"],
     ],
 )
 def test_what_is_invalid_is_neither_written_nor_run(
@@ -158,6 +160,20 @@ def test_what_is_invalid_is_neither_written_nor_run(
     assert (project / "params.yaml").read_bytes() == before
     assert sorted(path.name for path in project.iterdir()) == [".dvc", ".git", "dvc.yaml", "params.yaml"]
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_stage_may_be_one_that_the_setting_makes(project: Path, absld: Callable[..., int]) -> None:
+    assert absld("repro", "train@absld-1", "--set", "runs.seeds=[0, 1]") == 0
+    assert (project / "absld-1.txt").is_file()
+
+
+def test_a_sweep_without_gpus_enough_writes_nothing(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "devices", lambda _: {"cuda": ["a", "b"]})
+    assert absld("sweep", "--seeds", "0-4", "--set", "train.processes=2") == 2
+    assert "train.processes: 2: each takes a GPU" in capsys.readouterr().err
+    assert (project / "params.yaml").read_text(encoding="utf-8") == PARAMS
 
 
 # profiles

@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+from still_alive import descendants, killed_in_the_end, lives, survivors
 
 from absld.params.load import load
 from absld.records.layout import RunKey
@@ -20,7 +20,10 @@ from pipeline.outcome import why
 from pipeline.sweep import Made, Sweep, unfinished
 from pipeline.sweep_progress import Progress, ended_line, last_line, total_line
 
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[1]
+SECONDS = 240
 STAGE = """
 import json, os, sys, time
 from pathlib import Path
@@ -79,8 +82,8 @@ def start(root: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def sweeps(root: Path, *arguments: str) -> tuple[int, str]:
-    with start(root, *arguments) as process:
-        said = process.communicate(timeout=120)[0]
+    with killed_in_the_end(start(root, *arguments)) as process:
+        said = process.communicate(timeout=SECONDS)[0]
         return process.returncode, said
 
 
@@ -129,18 +132,18 @@ def test_what_is_told_to_stop_ends_every_worker_and_keeps_what_was_made(
     for key in ("rslad-s1", "absld-s0"):
         (project / "wanted" / key).write_text("100")
     arguments = ("--methods", "rslad,absld", "--seeds", "0-1", "--workers", "2", "--set", "train.device=cpu")
-    with start(project, *arguments) as process:
-        deadline = time.monotonic() + 90
+    with killed_in_the_end(start(project, *arguments)) as process:
+        deadline = time.monotonic() + SECONDS
         while not {"rslad-s1", "absld-s0"} <= set(begun(project, "train")):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
-        family = psutil.Process(process.pid).children(recursive=True)
+        family = descendants(process)
         assert len(sweeps(project)[1].splitlines()) == 1  # another sweep is refused meanwhile
         process.send_signal(number)
         said = process.communicate(timeout=60)[0]
     assert process.returncode == code, said
     assert "3 runs are left" in said
-    assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    assert not survivors(family)
     for path in (project / "wanted").iterdir():
         path.unlink()
     code, said = sweeps(project)
@@ -153,19 +156,20 @@ def test_what_is_told_to_stop_ends_every_worker_and_keeps_what_was_made(
 def test_after_a_kill_the_next_sweep_ends_what_is_left_and_goes_on(project: Path) -> None:
     (project / "wanted" / "absld-s0").write_text("100")
     arguments = ("--methods", "absld", "--seeds", "0", "--set", "train.device=cpu", "--set", "report.baseline=null")
-    with start(project, *arguments) as process:
-        deadline = time.monotonic() + 60
+    with killed_in_the_end(start(project, *arguments)) as process:
+        deadline = time.monotonic() + SECONDS
         while "absld-s0" not in begun(project, "train"):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
-        family = psutil.Process(process.pid).children(recursive=True)
+        family = descendants(process)
         process.kill()
-    assert any(member.is_running() for member in family)
+        process.wait()  # it alone: the others are for the next sweep
+    assert any(map(lives, family))
     (project / "wanted" / "absld-s0").unlink()
     code, said = sweeps(project)
     assert code == 0, said
     assert "A command was killed here and left" in said
-    assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    assert not survivors(family)
     assert dvc.changed(project) == {}
 
 

@@ -1,12 +1,12 @@
 """Who makes the runs of a sweep: GPUs, cores, numbers of runs; and that nobody goes on where the sweep itself fails."""
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from still_alive import survivors
 
 from absld.errors import InputError
 from absld.params.load import check
@@ -84,12 +84,10 @@ def test_a_sweep_that_fails_itself_ends_its_runs(tmp_path: Path, monkeypatch: py
         if started:
             raise BrokenPipeError
 
-    begun = time.monotonic()
     with pytest.raises(BrokenPipeError):
         sweep.run(tmp_path, [RunKey("absld", seed) for seed in range(3)], workers([], 2), show)
     assert len(started) == 2
-    assert not [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    assert time.monotonic() - begun < 15  # they were asked, not waited for
+    assert not survivors(started)
 
 
 # what is asked for ---------------------------------------------------------------------------------------------------

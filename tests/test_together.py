@@ -5,21 +5,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 from projects import SMALL, Project
+from still_alive import command_of, killed_in_the_end, survivors
 
 from absld.errors import InputError
 from absld.params.yaml_file import read_yaml
 from absld.training.device import pick, processes_of
 from pipeline.settings import edited
 
+pytestmark = pytest.mark.timeout(900)
+
 LONG = "train.max_epochs=1000"
 TWO = (*SMALL, "train.device=cpu", "train.processes=2", "teacher.method.trades.epochs=1", "methods.absld.epochs=1000")
-SECONDS = 120
+SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +37,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def train(project: Project, tmp_path: Path) -> Callable[..., "Training"]:
-    def start(*settings: str, command: tuple[str, ...] = ()) -> Training:
-        params = project.folder / "params.yaml"
-        params.write_text(edited(params.read_text(), settings))
-        return Training(project, tmp_path / "said", command)
+def train(project: Project, tmp_path: Path) -> Iterator[Callable[..., "Training"]]:
+    with ExitStack() as started:
 
-    return start
+        def start(*settings: str, command: tuple[str, ...] = ()) -> Training:
+            params = project.folder / "params.yaml"
+            params.write_text(edited(params.read_text(), settings))
+            training = Training(project, tmp_path / "said", command)
+            started.enter_context(killed_in_the_end(training.process))
+            return training
+
+        yield start
 
 
 class Training:
@@ -64,7 +72,8 @@ class Training:
         while not any(path.stat().st_mtime > begun for path in self.folder.glob(".absld/scratch/*/checkpoint.pt")):
             assert self.process.poll() is None and time.monotonic() < deadline, self.said
             time.sleep(0.1)
-        members = [child for child in psutil.Process(self.process.pid).children() if "stages.train" in child.cmdline()]
+        children = psutil.Process(self.process.pid).children()
+        members = [child for child in children if "stages.train" in command_of(child)]
         return sorted(members, key=lambda child: int(child.environ()["RANK"]))
 
     def end(self) -> int:
@@ -72,9 +81,7 @@ class Training:
 
 
 def gone(members: list[psutil.Process]) -> bool:
-    """A process that nobody has waited for yet is gone too."""
-    _, alive = psutil.wait_procs(members, timeout=20)
-    return all(member.status() == psutil.STATUS_ZOMBIE for member in alive)
+    return not survivors(members, 20)
 
 
 @pytest.mark.slow

@@ -54,11 +54,11 @@ def commands(results: Results, folder: str) -> Iterator[str]:
     """The command lines; `folder` is the runs', as it is typed in the project's folder."""
     for batch in batches(results):
         first = batch.kept[0]
+        profile = "" if batch.profile is None else f" --profile {batch.profile}"  # it keeps what --set wrote before
+        place = f" --set {PLACE}" if "root" in first.params["data"] else ""
         if batch.profile is None:
             yield f"cp {folder}/{first.folder.name}/{PARAMS} {PARAMS}"
-        else:
-            yield f"absld profile use {batch.profile}"
-        yield f"absld repro --set {PLACE}" if "root" in first.params["data"] else "absld repro"
+        yield f"absld repro{profile}{place}"
         yield f"absld keep {folder}"
     yield "python -m pipeline.results"
 
