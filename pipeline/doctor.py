@@ -1,8 +1,6 @@
 """Can the pipeline work here? A line for everything that matters, with what to do where it does not."""
 
-import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +11,7 @@ from absld.errors import InputError
 from absld.params.load import load
 from absld.watch.git import commit_and_dirty, git
 from absld.watch.store import database, tracking_uri
-from pipeline import dvc
+from pipeline import dvc, preflight
 
 PACKAGES = ("absld", "torch", "torchvision", "dvc", "mlflow", "onnx", "onnxruntime", "pyautoattack")
 ENOUGH_DISK = 10 * 2**30
@@ -55,12 +53,7 @@ def _parameters(root: Path) -> Iterator[Line]:
 
 
 def _devices(root: Path) -> Iterator[Line]:
-    answer = subprocess.run([sys.executable, "-m", "stages.doctor"], cwd=root, capture_output=True, text=True)
-    if answer.returncode:
-        last = answer.stderr.strip().splitlines()[-1:]
-        yield Line(False, f"torch cannot be used: {''.join(last)}; `make setup` installs it")
-        return
-    found = json.loads(answer.stdout)
+    found = preflight.devices(root)
     cards = ", ".join(found["cuda"]) or "no GPU; the CPU is used"
     yield Line(True, f"devices: {cards} ({found['threads']} threads)")
     if found["built_for_cuda"] and not found["cuda"] and shutil.which("nvidia-smi"):

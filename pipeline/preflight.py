@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from absld.data.preflight import facts_of
 from absld.errors import InputError
@@ -47,7 +48,7 @@ def _missing_files(root: Path, params: Params) -> Iterator[Disagreement]:
                 yield Disagreement(("methods", name, *keys, "path"), message)
 
 
-def devices(root: Path) -> dict[str, object]:
+def devices(root: Path) -> dict[str, Any]:
     """What torch can use here, asked of a process of its own: importing torch takes seconds.
 
     Raises:
@@ -58,5 +59,5 @@ def devices(root: Path) -> dict[str, object]:
     if answer.returncode:
         last = answer.stderr.strip().splitlines()[-1:]
         raise InputError(f"torch cannot be used: {''.join(last)}; `make setup` installs it")
-    found: dict[str, object] = json.loads(answer.stdout)
+    found: dict[str, Any] = json.loads(answer.stdout)
     return found
