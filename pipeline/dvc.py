@@ -30,10 +30,12 @@ def repro(
     """
     check_names(root, stages)
     dvc_files.mend(root)
+    if force:  # what is finished is wanted anew
+        shutil.rmtree(root / FINISHED, ignore_errors=True)
     command = [*_dvc("repro"), *(["--force"] if force else []), *stages]
     seconds = processes.GRACE_SECONDS if grace is None else grace
     ended = processes.run(command, cwd=root, env=environment(), grace=seconds)
-    if ended.code == DONE:
+    if ended.code == DONE and not stages:  # of others it may not be recorded yet
         shutil.rmtree(root / FINISHED, ignore_errors=True)
     return ended
 

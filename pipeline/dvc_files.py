@@ -18,6 +18,8 @@ NOTE, GUARD_OF_NOTE = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/rwlock.lock")
 LOCK, GUARD_OF_LOCK = Path("dvc.lock"), Path(".dvc/tmp/lock")
 KEPT_LOCK = Path(".absld/dvc.lock")
 """The last dvc.lock that was whole. What was made since then DVC has in its cache, and does not make again."""
+BROKEN_LOCK = Path(".absld/dvc.lock.broken")
+"""What was replaced, for whoever had changed it by hand."""
 CONFLICT = "<<<<<<<"
 """Written by git: a file to be mended by its user."""
 
@@ -31,7 +33,7 @@ def mend(root: Path) -> None:
 def _restore_lock(root: Path) -> None:
     lock, kept = root / LOCK, root / KEPT_LOCK
     with suppress(FileNotFoundError):
-        text = lock.read_text(encoding="utf-8")
+        text = lock.read_text(encoding="utf-8", errors="replace")
         known = kept.read_text(encoding="utf-8") if kept.exists() else None
         if text == known or CONFLICT in text:
             return
@@ -40,15 +42,16 @@ def _restore_lock(root: Path) -> None:
             write_text(kept, text)
             return
         with _held(root / GUARD_OF_LOCK):
-            if _is_whole(lock.read_text(encoding="utf-8")):  # another DVC was writing it
+            if _is_whole(lock.read_text(encoding="utf-8", errors="replace")):  # another DVC was writing it
                 return
-            if known is None:
-                lock.unlink()
-            else:
+            kept.parent.mkdir(exist_ok=True)
+            lock.replace(root / BROKEN_LOCK)
+            if known is not None:
                 write_text(lock, known)
 
 
 def _is_whole(text: str) -> bool:
+    """A cut is seldom at the end of a line and between two stages; what that loses DVC has in its cache."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -56,7 +59,13 @@ def _is_whole(text: str) -> bool:
         document = YAML(typ="safe").load(text)
     except YAMLError:
         return False
-    return isinstance(document, dict) and "schema" in document
+    if not (text.endswith("\n") and isinstance(document, dict) and "schema" in document):
+        return False
+    stages = document.get("stages") or {}
+    files = [file for stage in stages.values() for part in ("deps", "outs") for file in (stage or {}).get(part, [])]
+    return all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values()) and all(
+        isinstance(file, dict) and "path" in file for file in files
+    )
 
 
 def _forget_the_dead(root: Path) -> None:

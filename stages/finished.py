@@ -5,7 +5,6 @@ when it comes back and begins the stage anew, which then finds its work here.
 """
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,7 @@ def take_up(opened: "Opened") -> None:
     place = _place(opened)
     if place.exists() and not opened.scratch.exists():
         opened.scratch.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # another process of this stage was first
-            place.rename(opened.scratch)
+        place.rename(opened.scratch)
 
 
 def put_aside(opened: "Opened") -> None:

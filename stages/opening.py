@@ -141,7 +141,8 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
         opened = open_stage(stage, Path.cwd(), **_axes(stage))
         _files_exist(opened)
         _code_is_as_listed(opened)
-        take_up(opened)
+        if _speaks():
+            take_up(opened)
         work(opened)
         code = 0
         if _speaks():

@@ -100,7 +100,7 @@ def test_a_training_that_dvc_could_not_record_is_not_made_again(tmp_path: Path) 
     assert "Running stage 'train@rslad-0'" in said
     assert resumed_after(project) == 3
     assert "train@rslad-0" in (project.folder / "dvc.lock").read_text()
-    assert not list((project.folder / ".absld").glob("*/train-*"))
+    assert not list((project.folder / ".absld/scratch").glob("train-*"))
     project.absld("repro", "train@rslad-0", "--force")
     assert resumed_after(project) == 0
 

@@ -78,10 +78,10 @@ def train_network(
 def _warn_of_a_last_batch(images: int, batch_size: int) -> None:
     """Where a step has two passes in training mode, 19 % of BatchNorm's statistics are the last batch's."""
     last = images % batch_size
-    if 0 < last < batch_size * SMALL:
+    if images > batch_size and 0 < last < batch_size * SMALL:
         _say(
             f"an epoch's last batch has {last} of {batch_size} images, too few for BatchNorm's statistics: single "
-            "classes will jump from epoch to epoch. Change data.train_per_class, data.validation_per_class or "
+            "classes may jump from epoch to epoch. Change data.train_per_class, data.validation_per_class or "
             "optimiser.batch_size"
         )
 
