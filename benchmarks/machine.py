@@ -1,12 +1,12 @@
 """What the numbers were taken on."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from absld.training.device import cores
+from absld.versions import version
 from absld.watch.git import commit_and_dirty
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -32,13 +32,6 @@ def described(device: torch.device, root: Path) -> dict[str, object]:
         "device_type": device.type,
         "cores": cores(),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "commit": commit and commit[:10] + ("+" if dirty else ""),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

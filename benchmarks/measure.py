@@ -1,4 +1,4 @@
-"""One case, measured: the contestants and the matrix products take turns."""
+"""One case, measured: the contestants, and what the device reaches at most, take turns."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from benchmarks.arena import Opponent, arena
 from benchmarks.cases import Case
 from benchmarks.contestants import NAMES, Name
 from benchmarks.flops import Arithmetic, of_an_image
-from benchmarks.peak import MatrixProduct
+from benchmarks.peak import Peak
 from benchmarks.problem import settings_of, spec_of
 from benchmarks.timing import Seconds, Spread, in_turns, times_faster
 
@@ -29,7 +29,7 @@ class Measured:
     ratios: dict[str, Spread]
     """How many times as fast one contestant was as another, by `<case>_<fast>_over_<slow>`."""
     products: Seconds
-    """Of the matrix products, by precision."""
+    """Of one size of matrix product, by precision."""
 
 
 def precisions(device: torch.device) -> list[str]:
@@ -50,30 +50,30 @@ def measured(
     each: Callable[[], None] = lambda: None,
 ) -> Measured:
     """Measure a case, `rounds` times; `each` is called when something is done."""
-    products = {name: MatrixProduct(PRECISIONS[name], device) for name in precisions(device)}
-    for product in products.values():
-        product()  # the first one is slower
+    peaks = {name: Peak(PRECISIONS[name], device) for name in precisions(device)}
+    for peak in peaks.values():
+        peak()  # the first one is slower
     with arena(case, names, device, each) as opponents:
-        everyone = {name: opponent.train for name, opponent in opponents.items()} | products
+        everyone = {name: opponent.train for name, opponent in opponents.items()} | peaks
         seconds = in_turns(everyone, rounds, each)
-        peak = {name: product.flops / min(seconds[name]) for name, product in products.items()}
+        reached = {name: peak.reached for name, peak in peaks.items()}
         flops = of_an_image(spec_of(case, case.student), spec_of(case, case.teacher), settings_of(case)[0])
         scale = case.scales[device.type]
         rates = {name: Spread.of(scale.images / each_took for each_took in seconds[name]) for name in names}
-        results = {name: _result(opponents[name], rates[name], flops, peak, each) for name in names}
+        results = {name: _result(opponents[name], rates[name], flops, reached, each) for name in names}
     block = {
         "student": case.student,
         "teacher": case.teacher,
         **asdict(scale),
         "rounds": rounds,
         "flops_per_image": sum(flops),
-        "peak": peak,
+        "peak": reached,
         "contestants": results,
     }
     ratios = {
         f"{case.name}_{fast}_over_{slow}": times_faster(seconds, fast, slow) for slow, fast in combinations(names, 2)
     }
-    return Measured(block, ratios, {name: seconds[name] for name in products})
+    return Measured(block, ratios, {name: seconds[name] for name in peaks})
 
 
 def _result(

@@ -35,18 +35,24 @@ def _device(records: Sequence[Record], device: str) -> str:
     last = own[-1]
     ratios, spread = newest(own, "ratios")[device], newest(own, "spread")[device]
     versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items() if version)
-    heading = f"### {device}\n\n{last['cores']} cores, {versions}; last run {last['date']}, commit {last['commit']}.\n"
+    heading = f"### {device}\n\n{last['cores']} cores; in the last run {versions}.\n"
     cases = newest(own, "cases")[device]
-    blocks = [_case(name, block, ratios, spread) for name, block in cases.items()]
+    of_case = {name: _run(record) for record in own for name in record.get("cases", {})}
+    blocks = [_case(name, of_case[name], block, ratios, spread) for name, block in cases.items()]
     rows = [[name, f"{value:.2f}", _range(spread[name])] for name, value in ratios.items()]
-    more = [of(newest(own, part)[device]) for part, of in MORE.items() if newest(own, part)[device]]
+    of_part = {part: _run(record) for record in own for part in MORE if part in record}
+    more = [f"`{part}`: {run}\n\n{MORE[part](newest(own, part)[device])}" for part, run in of_part.items()]
     return "\n".join([heading, *blocks, _markdown(("ratio", "median", "spread"), rows), *more])
 
 
-def _case(name: str, block: dict[str, Any], ratios: dict[str, float], spread: dict[str, list[float]]) -> str:
+def _run(record: Record) -> str:
+    return f"{record['date']}, commit {record['commit']}"
+
+
+def _case(name: str, run: str, block: dict[str, Any], ratios: dict[str, float], spread: dict[str, list[float]]) -> str:
     head = (
         f"`{name}`: student {block['student']}, teacher {block['teacher']}, {block['steps']} steps of "
-        f"{block['batch_size']} images, {block['rounds']} rounds\n"
+        f"{block['batch_size']} images, {block['rounds']} rounds;\n{run}\n"
     )
     rows = [_contestant(name, who, result, ratios, spread) for who, result in block["contestants"].items()]
     return head + "\n" + _markdown(CONTESTANTS, rows)

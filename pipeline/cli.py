@@ -7,36 +7,38 @@ import typer
 
 from absld.errors import InputError
 from pipeline import commands_of_models, commands_of_params, commands_of_results, commands_of_sweeps
+from pipeline.commands_of_params import Profile, Set
+from pipeline.help_page import Group
 
 ABOUT = """Distil a robust teacher into a small student that is robust for every class, and prove it.
 
 [bold]To begin with[/bold]
 
-  absld repro                            from data to ONNX and report
-  absld repro --profile cifar10          another configuration
-  absld repro --set train.max_epochs=2   one value of params.yaml changed
-  absld sweep --seeds 0-4                five runs of each method, one on each GPU
-  absld compare rslad-s0 absld-s0        two students, class by class
-  absld figure 3                         a figure of the paper, with your runs
-  absld predict student.onnx photo.jpg   its labels
-  absld promote absld-s0                 the champion, if it passes the gates
-  absld ui                               MLflow in the browser
+  absld doctor                                whether it can work here
+  absld repro                                 from data to ONNX and report
+  absld repro --profile cifar10               another configuration
+  absld repro --set train.max_epochs=2        one value of params.yaml changed
+  absld sweep --seeds 0-4                     five runs of each method, one on each GPU
+  absld compare rslad-s0 absld-s0             two students, class by class
+  absld evaluate --weights a.pt --arch NAME   a model that was not trained here
+  absld figure 3                              a figure of the paper, with your runs
+  absld keep docs/results/mine                what git can publish of the runs
+  absld predict student.onnx photo.jpg        its labels
+  absld promote absld-s0                      the champion, if it passes the gates
+  absld ui                                    MLflow in the browser
 
-All that can be set stands in params.yaml.
+All that can be set stands in params.yaml. Each command has a --help of its own.
 Exit codes: 0 done, 1 a stage or a gate failed, 2 the input is wrong, 130 interrupted.
 """
 
+FORCE = "Run these stages and all that they need, the data and the teacher too, even if nothing changed."
+
 app = typer.Typer(
     help=ABOUT, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    cls=Group, context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 app.add_typer(commands_of_params.params, name="params")
 app.add_typer(commands_of_params.profile, name="profile")
-
-Profile = Annotated[str | None, typer.Option(help="Write this profile to params.yaml first.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of params.yaml first.")
-]
 
 
 def main() -> None:
@@ -65,18 +67,26 @@ def _options(
 
 @app.command()
 def repro(
-    stages: Annotated[list[str] | None, typer.Argument(metavar="STAGE", help="Only these and what they need.")] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="STAGE",
+            help="Only these and what they need: fetch_data, fetch_teacher, train, evaluate, export, report, or one "
+            "run's: train@absld-0 (method-seed). Default: all.",
+        ),
+    ] = None,
     profile: Profile = None,
     assignments: Set = None,
-    force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
 ) -> None:
     """Make all that is out of date, mirror it to MLflow and show the result.
 
-    A profile and settings are checked, then written to params.yaml, then DVC runs.
+    A profile and settings are checked, then written to params.yaml, where
+    they stay, then DVC runs. Killed, it goes on where it was.
 
-      absld repro train@absld-0 --force
+      absld repro train@absld-0
       absld repro --profile digits --set "runs.seeds=[0, 1, 2]"
-      absld repro --set methods.absld.attack.eps=4/255 --set evaluate.eps=4/255
+      absld repro --set "runs.seeds=[0, 1, 2]" --set train.max_epochs=2
     """
     from pipeline import console, dvc, outcome, processes, profiles
     from pipeline.project import find_root
@@ -108,7 +118,10 @@ def repro(
 
 @app.command()
 def status() -> None:
-    """Show which stages differ from their last run, and why."""
+    """Show which stages differ from their last run, and why. Nothing is made.
+
+    absld status
+    """
     from pipeline import console, dvc
     from pipeline.project import find_root
 
@@ -126,8 +139,13 @@ app.command()(commands_of_results.promote)
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000) -> None:
-    """Open MLflow's pages for this project on this machine."""
+def ui(
+    port: Annotated[int, typer.Option(metavar="PORT", help="Of 127.0.0.1.", min=1, max=65535)] = 5000,
+) -> None:
+    """Serve MLflow's pages for this project on this machine, until Ctrl-C.
+
+    absld ui --port 5001
+    """
     from pipeline.project import find_root
     from pipeline.server import serve
 
@@ -136,10 +154,18 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=6
 
 @app.command()
 def doctor() -> None:
-    """Find out whether the pipeline can work here; exit code 1 if something needs you."""
+    """Find out whether the pipeline can work here; exit code 1 if something would stop `absld repro`.
+
+    Looked at are the packages; params.yaml with the images, the teacher and
+    the files that it names; GPUs; git; DVC and what is out of date; MLflow's
+    database; free disk; source files that git does not know. What is worth
+    knowing and stops nothing is a warning.
+
+      absld doctor
+    """
     from pipeline import console
     from pipeline.doctor import examine
     from pipeline.project import find_root
 
-    fine = [console.finding(line) for line in examine(find_root())]
-    raise typer.Exit(0 if all(fine) else 1)
+    can_work = [console.finding(line) for line in examine(find_root())]
+    raise typer.Exit(0 if all(can_work) else 1)

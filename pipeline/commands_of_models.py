@@ -5,27 +5,61 @@ from typing import Annotated
 
 import typer
 
+ARCH = (
+    "Needed for a checkpoint that absld did not write: resnet18, preact_resnet18, preact_resnet18_bare, mobilenet_v2, "
+    "wrn_34_10, dm_wrn_70_16, tiny_resnet8, tiny_resnet16 or tiny_resnet32."
+)
+ATTACK = (
+    "Only this one, besides clean images: fgsm, pgd, cw, aa (AutoAttack), or its parts apgd_ce, apgd_t, fab_t, square. "
+    "May be repeated. Default: all of evaluate.attacks in params.yaml."
+)
+
 
 def evaluate(
-    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A checkpoint: every attack.")] = None,
-    onnx: Annotated[Path | None, typer.Option(metavar="FILE", help="An ONNX file: Square and transfer only.")] = None,
-    arch: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture; our own files say it.")] = None,
-    mean: Annotated[str | None, typer.Option(metavar="M,M,M", help="Of the network's normalisation, if any.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="S,S,S", help="The same.")] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A checkpoint: it meets every attack.")] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An ONNX file: it meets Square and --adversarial only.")
+    ] = None,
+    arch: Annotated[str | None, typer.Option(metavar="NAME", help=ARCH)] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M,M,M",
+            help="For each channel, if the network was given (x - mean) / std, x in [0, 1]; give both. Default: x.",
+        ),
+    ] = None,
+    std: Annotated[str | None, typer.Option(metavar="S,S,S", help="See --mean.")] = None,
     adversarial: Annotated[
-        Path | None, typer.Option(metavar="FILE.npz", help="Adversarial examples that the ONNX file meets too.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Adversarial examples of another network, which the ONNX file meets too. Default: none.",
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Below evaluations/; default: as the file is called.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the folder below evaluations/. Default: the file's.")
+    ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Test images: class folders, or what fetch_data wrote.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Test images: class folders, or what fetch_data wrote. Default: those of `data` in params.yaml.",
+        ),
     ] = None,
-    size: Annotated[int | None, typer.Option(min=8, max=1024, metavar="N", help="Image files become NxN.")] = None,
-    channels: Annotated[int | None, typer.Option(metavar="1|3", help="Image files become grey or coloured.")] = None,
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only fgsm, pgd, cw, aa, apgd_ce, apgd_t, fab_t, square; repeat it."),
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=8, max=1024, metavar="N", help="Bring the images of --data to NxN pixels. Default: taken as they are."
+        ),
     ] = None,
-    eps: Annotated[str | None, typer.Option(metavar="EPS", help="In the place of evaluate.eps: 4/255.")] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option(metavar="1|3", help="Bring them to grey or colour. Default: grey if all are, else colour."),
+    ] = None,
+    attack: Annotated[list[str] | None, typer.Option(metavar="NAME", help=ATTACK)] = None,
+    eps: Annotated[
+        str | None, typer.Option(metavar="EPS", help="Radius, 0.1 or 4/255. Default: evaluate.eps of params.yaml.")
+    ] = None,
 ) -> None:
     """Attack a model that was not trained here, as params.yaml says or on other images, with other attacks.
 
@@ -59,7 +93,7 @@ def evaluate(
 def predict(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A student.onnx, or one of its smaller variants.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
-    top: Annotated[int, typer.Option(min=1, help="So many classes of each image.")] = 1,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="So many classes of each image.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each image.")] = False,
 ) -> None:
     """Label images with an exported student; it needs neither torch nor the project.

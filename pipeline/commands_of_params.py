@@ -5,15 +5,39 @@ from typing import Annotated
 
 import typer
 
-params = typer.Typer(help="Check and show params.yaml.", no_args_is_help=True)
-profile = typer.Typer(help="Complete configurations to begin with.", no_args_is_help=True)
+from pipeline.help_page import Group
+
+params = typer.Typer(help="Check and show params.yaml.", no_args_is_help=True, cls=Group)
+profile = typer.Typer(help="Complete configurations to begin with.", no_args_is_help=True, cls=Group)
+
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Replace params.yaml by this profile (`absld profile list`) first. Changes that are neither committed nor "
+        "a profile are kept as params.yaml.kept-1, -2, ...",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of params.yaml first; it stays changed. May be repeated. Keys: `absld params show`; "
+        "*.eps is every key that ends so.",
+    ),
+]
 
 
 @params.command("check")
 def params_check(
-    file: Annotated[Path | None, typer.Argument(help="Default: the project's params.yaml.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Default: the project's params.yaml.")] = None,
 ) -> None:
-    """Check a configuration: every mistake with its line, and exit code 2."""
+    """Check a configuration: every mistake with its line, and exit code 2.
+
+    absld params check
+    absld params check pipeline/profiles/cifar10.yaml
+    """
     from absld.params.load import load
     from pipeline.project import find_root
 
@@ -25,7 +49,10 @@ def params_check(
 
 @params.command("show")
 def params_show() -> None:
-    """Show every value of params.yaml by its key, fractions also as numbers."""
+    """Show every value of params.yaml by its key, as `--set` takes it; fractions also as numbers.
+
+    absld params show
+    """
     from absld.params.load import load
     from absld.params.yaml_file import read_yaml
     from pipeline import console
@@ -37,7 +64,9 @@ def params_show() -> None:
 
 @params.command("schema")
 def params_schema(
-    file: Annotated[Path | None, typer.Argument(help="Write it here; default: standard output.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Write it here. Default: standard output.")
+    ] = None,
 ) -> None:
     """Show the JSON schema of params.yaml, which editors check it with."""
     import json
@@ -54,19 +83,30 @@ def params_schema(
 
 @profile.command("list")
 def profile_list() -> None:
-    """Show the profiles there are."""
+    """Show the profiles there are, the one to begin with first: how many runs each makes (methods x seeds), what it is.
+
+    absld profile list
+    """
     from pipeline import profiles
 
-    for name in profiles.names():
-        typer.echo(f"{name:20} {profiles.about(name)}".rstrip())
+    names = profiles.names()
+    width = max(map(len, names))
+    for name in names:
+        methods, seeds = profiles.runs_of(name)
+        typer.echo(f"{name:{width}}  {f'{methods} x {seeds}':>6} runs  {profiles.about(name)}".rstrip())
 
 
 @profile.command("use")
 def profile_use(
-    name: Annotated[str, typer.Argument(help="See `absld profile list`.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite changes; a copy of them is kept.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `absld profile list`.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite them; a copy is kept as params.yaml.kept-1, -2, ...")
+    ] = False,
 ) -> None:
-    """Write a profile to params.yaml. Changes that are neither committed nor a profile are not overwritten."""
+    """Write a profile to params.yaml. Changes that are neither committed nor a profile are not overwritten.
+
+    absld profile use digits
+    """
     from pipeline import profiles
     from pipeline.project import find_root
 

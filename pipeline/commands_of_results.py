@@ -11,43 +11,75 @@ from absld.errors import InputError
 
 
 def compare(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Keys like absld-s0; default: all.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN",
+            help="absld-s0; a method; a name below evaluations/; a folder that `absld keep` made. "
+            "Default: the runs of params.yaml.",
+        ),
+    ] = None,
     attack: Annotated[
         str | None,
-        typer.Option(help="clean, fgsm, pgd, cw or aa; default: the strongest, beside the paper all."),
+        typer.Option(
+            metavar="NAME",
+            help="clean, fgsm, pgd, cw or aa. Default: the strongest that all met; with --to or --csv all.",
+        ),
     ] = None,
-    to: Annotated[Literal["paper"] | None, typer.Option(help="Beside the paper's table instead.")] = None,
+    to: Annotated[
+        Literal["paper"] | None,
+        typer.Option(metavar="paper", help="Beside Tables 1 to 4 of arXiv 2312.05508, the means over the seeds."),
+    ] = None,
     table: Annotated[
-        int | None, typer.Option(help="That table, 1 to 4; default: the one of the runs' data and network.")
+        int | None,
+        typer.Option(metavar="NUMBER", help="That table, 1 to 4. Default: the one of the runs' data and network."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Written instead: a line for each number of each run.")
     ] = None,
 ) -> None:
     """Show runs side by side, class by class, two of them with significance; or the methods beside the paper's table.
 
-    absld compare rslad-s0 absld-s0
-    absld compare --attack clean
-    absld compare --to paper
-    absld compare --to paper --table 1 --attack aa
+    Two methods with several seeds are compared over the seeds that both
+    have, with intervals over the images and over the seeds.
+
+      absld compare rslad-s0 absld-s0
+      absld compare rslad absld --attack pgd
+      absld compare theirs absld-s0
+      absld compare --csv runs.csv
+      absld compare --to paper --table 1 --attack aa
     """
-    from pipeline import compare, console
+    from pipeline import compare, comparison_csv, console
+    from pipeline.chosen_runs import chosen
     from pipeline.paper import page
     from pipeline.project import find_root
 
     if table is not None and to is None:
         raise InputError("--table is one of the paper's: add --to paper")
+    if csv is not None and to is not None:
+        raise InputError("--csv writes runs alone: leave out --to")
     root = find_root()
-    keys = runs or compare.evaluated(root)
+    keys, remark = (runs, None) if runs else chosen(root)
+    if remark:
+        typer.echo(remark, err=True)
     if not keys:
-        raise InputError("no run has been evaluated yet: `absld repro` makes them")
-    if to is None:
-        console.show(compare.view(root, keys, attack))
+        there = ", ".join(compare.evaluated(root)) or "none"
+        raise InputError(f"no run is evaluated and up to date: `absld repro` makes them, or name one (there: {there})")
+    if to is not None:
+        console.show(page.page(root, compare.expanded(root, keys), attack, table))
+    elif csv is not None:
+        found = compare.measured(root, compare.expanded(root, keys))
+        comparison_csv.write(csv, found, compare.attacks_of(found, attack))
+        console.say(f"csv       {console.near(csv.resolve())}")
     else:
-        console.show(page.page(root, keys, attack, table))
+        console.show(compare.view(root, keys, attack))
 
 
 def figure(
     number: Annotated[int, typer.Argument(min=2, max=5, metavar="NUMBER", help="2, 3, 4 or 5.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="An .svg or .png; default: below reports/paper/.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="An .svg or .png. Default: below reports/paper/."),
     ] = None,
     as_png: Annotated[bool, typer.Option("--png", help="PNG instead of SVG.")] = False,
 ) -> None:
@@ -75,7 +107,7 @@ def figure(
 def keep(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="For example docs/results/cifar10.")],
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help="Keys like absld-s0; default: all of params.yaml.")
+        list[str] | None, typer.Argument(metavar="RUN", help="Keys like absld-s0. Default: all of params.yaml.")
     ] = None,
 ) -> None:
     """Copy the small files of finished runs to where git can publish them: no weights and no images.
@@ -101,7 +133,13 @@ def keep(
 
 
 def publish() -> None:
-    """Mirror the files of all runs that are up to date into MLflow; doing it twice changes nothing."""
+    """Mirror the files of all runs that are up to date into MLflow; doing it twice changes nothing.
+
+    `absld repro` and `absld sweep` do it themselves: this is for what plain
+    `dvc repro` made, or when MLflow failed. For git there is `absld keep`.
+
+      absld publish
+    """
     from absld.params.load import load
     from pipeline import console, dvc
     from pipeline.project import find_root
@@ -117,10 +155,12 @@ def publish() -> None:
 
 def promote(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its key, like absld-s0.")],
-    alias: Annotated[str, typer.Option(help="Of MLflow's registered model.")] = "champion",
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Recorded.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Even if a gate fails; recorded.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the gates and change nothing.")] = False,
+    alias: Annotated[str, typer.Option(metavar="NAME", help="Of MLflow's registered model.")] = "champion",
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept in the record.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Although a gate fails; recorded.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the gates and change nothing; exit code 1 if a gate fails.")
+    ] = False,
 ) -> None:
     """Give a run the alias in MLflow's registry, if it passes every gate of export.gates; exit code 1 if not.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from absld.errors import InputError
+from pipeline.commands_of_params import Profile, Set
 
 if TYPE_CHECKING:
     from absld.params.root import Params
@@ -17,24 +18,22 @@ MOST_SEEDS = 10_000
 
 def sweep(
     methods: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Like rslad,absld; runs.methods from now on.")
+        str | None, typer.Option(metavar="NAMES", help="Like rslad,absld; runs.methods of params.yaml from now on.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="Like 0,1,2 or 0-4; runs.seeds from now on.")
+        str | None, typer.Option(metavar="NUMBERS", help="Like 0,1,2 or 0-4; runs.seeds of params.yaml from now on.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time; default: one for each GPU, one without.")
+        int | None, typer.Option(metavar="N", min=1, help="Runs at a time. Default: one for each GPU, one without.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="Write this profile to params.yaml first.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of params.yaml first.")
-    ] = None,
+    profile: Profile = None,
+    assignments: Set = None,
 ) -> None:
-    """Make all runs of params.yaml, a worker for each GPU.
+    """Make all runs of params.yaml, a worker for each GPU; on a CPU with `--workers 2` two share the cores.
 
-    A run that fails costs the others nothing. What is made already is not
-    made again: the same command goes on where it was ended. Exit code 1: a
-    run has failed.
+    It goes on past runs that fail: they cost the others nothing, but the exit
+    code is 1. What is made already is not made again: the same command goes
+    on where it was ended.
 
       absld sweep --seeds 0-4
       absld sweep --profile cifar10 --methods rslad,absld --seeds 0,1,2

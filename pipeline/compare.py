@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from absld.errors import InputError
 from absld.metrics import tail_of
-from absld.records.attacks import STRONGEST, attack_label, attack_name, strongest
+from absld.records.attacks import STRONGEST, attack_label, strongest
 from absld.records.files import read_json
 from absld.report.wording import MEASURES, images, number, points
 
@@ -16,33 +16,54 @@ if TYPE_CHECKING:
 
     from pipeline.pairing import Measured
 
+NEEDED = ("run", "dataset", "classes", "threat_model", "attacks")
+"""What every evaluation.json says."""
+
 
 def view(root: Path, runs: Sequence[str], attack: str | None) -> "RenderableType":
     """Two runs image by image, with the significance of what differs; one, or more than two, as a table.
 
-    `attack` None: the strongest that all have.
+    Two methods, one of them with several seeds, are compared over the seeds that both have. `attack` None: the
+    strongest that all have.
 
     Raises:
         InputError: a run is not there; or they were not measured in the same way on the same images.
 
     """
-    evaluations = [read_evaluation(root, run) for run in runs]
-    plain = table(evaluations, attack)  # refuses what cannot stand side by side, also where it is not shown
-    if len(runs) != 2:
+    methods = [seeds_of(root, run) for run in runs]
+    if len(runs) == 2 and all(methods) and any(len(of) > 1 for of in methods):
+        seeds = _shared(runs, methods)
+        sides = [measured(root, [of[seed] for seed in seeds]) for of in methods]
+        if len(seeds) > 1:
+            from pipeline import two_methods
+
+            met = _attack([*sides[0], *sides[1]], attack)
+            names = [Path(run).name for run in runs]
+            return two_methods.shown(names, seeds, sides, met, _within(met, sides[0][0].evaluation))
+        runs = [of[seeds[0]] for of in methods]
+    found = measured(root, runs)
+    plain = table(found, attack)  # refuses what cannot stand side by side, also where it is not shown
+    if len(found) != 2:
         return plain
     from rich.console import Group
     from rich.text import Text
 
-    from pipeline.pairing import Measured
-
-    called = [evaluation["run"] for evaluation in evaluations]
-    names = runs if called[0] == called[1] else called
-    files = [evaluation_file(root, run) for run in runs]
-    first, second = (Measured(*of) for of in zip(names, files, evaluations, strict=True))
-    missing = [run.verdicts for run in (first, second) if not run.verdicts.is_file()]
+    missing = [run.verdicts for run in found if not run.verdicts.is_file()]
     if missing:
         return Group(plain, Text(f"Not tested image by image: {missing[0]} is missing; `absld repro` makes it."))
-    return _image_by_image(first, second, _attack(evaluations, attack))
+    return _image_by_image(found[0], found[1], _attack(found, attack))
+
+
+def _shared(runs: Sequence[str], methods: Sequence[Mapping[int, str]]) -> list[int]:
+    """The seeds that both methods have, one or more."""
+    seeds = sorted(set(methods[0]) & set(methods[1]))
+    if not seeds:
+        told = " and ".join(f"{run} has {', '.join(map(str, of))}" for run, of in zip(runs, methods, strict=True))
+        raise InputError(
+            f'{" and ".join(runs)} have no seed in common ({told}): `absld repro --set "runs.seeds=[...]"` '
+            "makes what is missing"
+        )
+    return seeds
 
 
 def _image_by_image(first: "Measured", second: "Measured", attack: str) -> "RenderableType":
@@ -65,9 +86,49 @@ def _image_by_image(first: "Measured", second: "Measured", attack: str) -> "Rend
 
 
 def read_evaluation(root: Path, run: str) -> dict[str, Any]:
-    """The evaluation of a run; `evaluation_file` says how it may be named."""
-    found: dict[str, Any] = read_json(evaluation_file(root, run))
+    """The evaluation of a run; `evaluation_file` says how it may be named.
+
+    Raises:
+        InputError: there is none, or the file that was named is none.
+
+    """
+    file = evaluation_file(root, run)
+    try:
+        found: dict[str, Any] = read_json(file)
+        missing = [key for key in NEEDED if key not in found]
+    except (ValueError, TypeError):
+        missing = ["JSON"]
+    if missing:
+        raise InputError(f"{file} is no evaluation, it has no {missing[0]}: name a run or its evaluation.json")
     return found
+
+
+def measured(root: Path, runs: Sequence[str]) -> list["Measured"]:
+    """The runs with where they lie, called by their keys, or as they were named where two have the same."""
+    from pipeline.pairing import Measured
+
+    evaluations = [read_evaluation(root, run) for run in runs]
+    keys = [evaluation["run"] for evaluation in evaluations]
+    names = runs if len(set(keys)) < len(keys) else keys
+    files = [evaluation_file(root, run) for run in runs]
+    return [Measured(*of) for of in zip(names, files, evaluations, strict=True)]
+
+
+def seeds_of(root: Path, method: str) -> dict[int, str]:
+    """The evaluated runs of a method, by their seeds; ``FOLDER/absld``: those that `absld keep` put into a folder."""
+    path = Path(method)
+    kept = sorted(str(file.parent) for file in path.parent.glob("*/evaluation.json"))
+    found: dict[int, str] = {}
+    for run in (*evaluated(root), *kept):
+        of, _, seed = run.rpartition("-s")
+        if of == str(path) and seed.isdecimal():
+            found.setdefault(int(seed), run)
+    return dict(sorted(found.items()))
+
+
+def expanded(root: Path, runs: Sequence[str]) -> list[str]:
+    """The same with the runs of all its seeds in the place of each method."""
+    return [each for run in runs for each in seeds_of(root, run).values() or [run]]
 
 
 def evaluation_file(root: Path, run: str) -> Path:
@@ -79,11 +140,11 @@ def evaluation_file(root: Path, run: str) -> Path:
         InputError: there is none; with the runs that there are. Or a method has several seeds.
 
     """
-    seeds = [key for key in evaluated(root) if key.rpartition("-s")[0] == run]
+    seeds = list(seeds_of(root, run).values())
     if len(seeds) > 1:
         raise InputError(
-            f"{run!r} has several seeds, each a student of its own: name one of {', '.join(seeds)}. "
-            "What the seeds have in common stands in reports/summary.html"
+            f"{run!r} has several seeds, each a student of its own: name one of {', '.join(seeds)}, or two methods and "
+            "nothing else: two can be compared over their seeds. All methods stand in reports/summary.html"
         )
     run = seeds[0] if seeds else run
     for path in (
@@ -104,33 +165,31 @@ def evaluated(root: Path) -> list[str]:
     return sorted(path.parent.parent.name for path in (root / "runs").glob("*/evaluation/evaluation.json"))
 
 
-def table(evaluations: Sequence[Mapping[str, Any]], attack: str | None) -> "Table":
+def table(runs: Sequence["Measured"], attack: str | None) -> "Table":
     """Accuracy in percent by class, a column a run; between two runs also the difference, the second minus the first.
 
     A star marks differences whose 95 % intervals do not meet. `attack` None: the strongest that all have.
 
     Raises:
-        InputError: the runs were measured on other classes, at another eps, not with this attack, or with other parts
-            of AutoAttack.
+        InputError: the runs were measured on other classes or images, at another eps, not with this attack or with
+            other settings of it.
 
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    attack = _attack(evaluations, attack)
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        if (other["classes"], other["threat_model"]) != (first["classes"], first["threat_model"]):
-            raise InputError(f"{first['run']} and {other['run']} differ in classes or eps: they cannot be compared")
-        met = [attack_name(attack, of["attacks"][attack].get("settings", {})) for of in (first, other)]
-        if met[0] != met[1]:
-            raise InputError(f"{first['run']} met {met[0]}, {other['run']} {met[1]}: they cannot be compared")
+    from pipeline.pairing import refuse_unlike
+
+    attack = _attack(runs, attack)
+    for other in runs[1:]:
+        refuse_unlike(runs[0], other, attack)
+    first, evaluations = runs[0].evaluation, [run.evaluation for run in runs]
     outcomes = [evaluation["attacks"][attack] for evaluation in evaluations]
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_caption(first, attack, outcomes), caption_justify="left")
     shown.add_column("class")
-    for evaluation in evaluations:
-        shown.add_column(evaluation["run"], justify="right")
-    if len(evaluations) == 2:
+    for run in runs:
+        shown.add_column(run.name, justify="right")
+    if len(runs) == 2:
         shown.add_column("difference", justify="right")
     for name in first["classes"]:
         cells = [(of["accuracy"]["per_class"][name], of["interval95"]["per_class"][name]) for of in outcomes]
@@ -156,13 +215,22 @@ def _within(attack: str, evaluation: Mapping[str, Any]) -> str:
     return "" if attack == "clean" else f", L∞ eps {evaluation['threat_model']['eps_text']}"
 
 
-def _attack(evaluations: Sequence[Mapping[str, Any]], wanted: str | None) -> str:
-    common = [key for key in STRONGEST if all(key in evaluation["attacks"] for evaluation in evaluations)]
-    if wanted is None:
-        return strongest({key: evaluations[0]["attacks"][key] for key in common})
-    if wanted not in common:
+def attacks_of(runs: Sequence["Measured"], wanted: str | None = None) -> list[str]:
+    """The attacks that all runs met, the strongest first; or the one that is wanted.
+
+    Raises:
+        InputError: not all met that one.
+
+    """
+    common = [key for key in STRONGEST if all(key in run.evaluation["attacks"] for run in runs)]
+    if wanted is not None and wanted not in common:
         raise InputError(f"attack {wanted!r} was not measured for all of these runs: choose from {', '.join(common)}")
-    return wanted
+    return common if wanted is None else [wanted]
+
+
+def _attack(runs: Sequence["Measured"], wanted: str | None) -> str:
+    """The attack that is wanted, else the strongest."""
+    return strongest({key: runs[0].evaluation["attacks"][key] for key in attacks_of(runs, wanted)})
 
 
 def _cells(measure: str, cells: Sequence[tuple[float | None, Sequence[float] | None]]) -> list[str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 DASH = "–"
+NEVER_MADE = "params.yaml new"
+"""A reason of DVC's: it knows no parameters of this stage."""
 
 
 def say(text: str) -> None:
@@ -122,9 +124,18 @@ def changes(changed: Mapping[str, Sequence[str]]) -> None:
     if not changed:
         say("Every stage is up to date.")
         return
+    new: dict[str, list[str]] = {}
     for stage, reasons in changed.items():
-        say(f"{stage}\n    " + "\n    ".join(reasons))
-    say("These differ from their last run; `absld repro` makes them and what comes after them.")
+        name, _, item = stage.partition("@")
+        if NEVER_MADE in reasons:
+            new.setdefault(name, []).append(item)
+        else:
+            say(f"{stage}\n    " + "\n    ".join(reasons))
+    if new:
+        say("Not made yet:")
+    for name, items in new.items():
+        say(f"    {name:<16}{', '.join(items)}".rstrip())
+    say("`absld repro` makes them, and what comes after them.")
 
 
 def values(written: Any, checked: Any) -> None:
@@ -171,9 +182,9 @@ def refused(run: str, failed: Sequence["Judged"]) -> None:
 
 
 def finding(line: "Line") -> bool:
-    """One line of the doctor's; says whether all is fine."""
-    say(f"{'ok  ' if line.fine else 'warn'}  {line.text}")
-    return line.fine
+    """One line of the doctor's; says whether the pipeline can work so."""
+    say(f"{'ok  ' if line.fine else 'FAIL' if line.stops else 'warn'}  {line.text}")
+    return not line.stops
 
 
 def _leaves(written: Any, checked: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from absld.errors import InputError
-from absld.params.load import load
 from absld.watch.git import commit_and_dirty, git
 from absld.watch.store import database, tracking_uri
-from pipeline import dvc, preflight
+from pipeline import dvc, preflight, profiles
 
 PACKAGES = ("absld", "torch", "torchvision", "dvc", "mlflow", "onnx", "onnxruntime", "pyautoattack")
 ENOUGH_DISK = 10 * 2**30
 """Bytes: CIFAR-10 with the two teachers, its cache copy and a few runs."""
+DISPENSABLE = "mlflow"
+"""Without it runs are made all the same, and nobody can look at them in a browser."""
 
 
 class Line(NamedTuple):
@@ -24,6 +25,8 @@ class Line(NamedTuple):
     fine: bool
     text: str
     """Where something is not fine, with what to do."""
+    stops: bool = False
+    """Whether `absld repro` cannot work so; all else that is not fine is a warning."""
 
 
 def examine(root: Path) -> Iterator[Line]:
@@ -35,7 +38,7 @@ def examine(root: Path) -> Iterator[Line]:
         try:
             yield from check(root)
         except InputError as error:
-            yield Line(False, str(error))
+            yield Line(False, str(error), stops=True)
 
 
 def _versions(_: Path) -> Iterator[Line]:
@@ -44,12 +47,12 @@ def _versions(_: Path) -> Iterator[Line]:
         try:
             yield Line(True, f"{package} {version(package)}")
         except PackageNotFoundError:
-            yield Line(False, f"{package} is not installed: `make setup`")
+            yield Line(False, f"{package} is not installed: `make setup`", stops=package != DISPENSABLE)
 
 
 def _parameters(root: Path) -> Iterator[Line]:
-    load(root / "params.yaml")
-    yield Line(True, "params.yaml is in order")
+    profiles.configure(root)  # writes nothing, as nothing is to be changed
+    yield Line(True, "params.yaml is in order, and what it names is there")
 
 
 def _devices(root: Path) -> Iterator[Line]:
@@ -62,10 +65,11 @@ def _devices(root: Path) -> Iterator[Line]:
 
 def _git(root: Path) -> Iterator[Line]:
     if git(root, "rev-parse", "--git-dir") is None:
-        yield Line(
-            False,
-            "no git repository: runs are not tied to a commit; `git init`, or `dvc config --local core.no_scm true`",
-        )
+        if dvc.works_without_git(root):
+            yield Line(True, "no git repository, as core.no_scm says: runs are not tied to a commit")
+        else:
+            mend = "`git init`, or `dvc config --local core.no_scm true`"
+            yield Line(False, f"no git repository, and DVC does not work without one: {mend}", stops=True)
         return
     commit, dirty = commit_and_dirty(root)
     if commit is None:

@@ -14,9 +14,12 @@ from typing import Any
 from absld.errors import InputError
 from absld.params.yaml_file import read_yaml
 from pipeline import dvc_files, processes
+from stages.contracts import ALL
 from stages.finished import FINISHED
 
 DONE, FAILED, WRONG_INPUT = 0, 1, 2
+SCRATCH, BROUGHT = Path(".absld/scratch"), Path(".absld/brought")
+"""Unfinished work of the stages; networks that a method brings."""
 
 
 def repro(
@@ -30,14 +33,26 @@ def repro(
     """
     check_names(root, stages)
     dvc_files.mend(root)
-    if force:  # what is finished is wanted anew
-        shutil.rmtree(root / FINISHED, ignore_errors=True)
+    if force and not dvc_files.in_use(root):  # else DVC refuses, and what is at work keeps its checkpoints
+        _forget(root, stages)
     command = [*_dvc("repro"), *(["--force"] if force else []), *stages]
     seconds = processes.GRACE_SECONDS if grace is None else grace
     ended = processes.run(command, cwd=root, env=environment(), grace=seconds)
     if ended.code == DONE and not stages:  # of others it may not be recorded yet
         shutil.rmtree(root / FINISHED, ignore_errors=True)
     return ended
+
+
+def _forget(root: Path, stages: Sequence[str]) -> None:
+    """Remove what the stages would go on from; none: all of them, and the networks that methods have brought."""
+    for name in stages or [stage.name for stage in ALL]:
+        stage, _, axes = name.partition("@")
+        method, _, seed = axes.rpartition("-")
+        for folder in (SCRATCH, FINISHED):
+            for work in (root / folder).glob(f"{stage}-{method}-s{seed}-*" if axes else f"{stage}-*"):
+                shutil.rmtree(work, ignore_errors=True)
+    if not stages:
+        shutil.rmtree(root / BROUGHT, ignore_errors=True)
 
 
 def of_one_run(names: Sequence[str]) -> list[str]:
@@ -63,6 +78,13 @@ def changed(root: Path) -> dict[str, list[str]]:
             raise InputError(f"another command uses this project's files: wait for it, or end it\n{said}")
         raise InputError(f"dvc status fails: {said}")
     return {stage: list(_reasons(entries)) for stage, entries in json.loads(answer.stdout).items()}
+
+
+def works_without_git(root: Path) -> bool:
+    """Whether DVC was told to (`core.no_scm`); outside of a repository it refuses all else."""
+    command = [*_dvc("config"), "core.no_scm"]
+    answer = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True)
+    return answer.returncode == 0 and answer.stdout.strip().lower() == "true"
 
 
 def stage_names(root: Path, params: Any = None) -> list[str]:

@@ -30,6 +30,17 @@ def mend(root: Path) -> None:
     _restore_lock(root)
 
 
+def in_use(root: Path) -> bool:
+    """Whether a DVC that lives has noted a file that a stage of its is making."""
+    import psutil
+
+    try:
+        writing = json.loads((root / NOTE).read_bytes())["write"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return any(psutil.pid_exists(process["pid"]) for process in writing.values())
+
+
 def _restore_lock(root: Path) -> None:
     lock, kept = root / LOCK, root / KEPT_LOCK
     with suppress(FileNotFoundError):
@@ -51,7 +62,7 @@ def _restore_lock(root: Path) -> None:
 
 
 def _is_whole(text: str) -> bool:
-    """A cut is seldom at the end of a line and between two stages; what that loses DVC has in its cache."""
+    """A cut is seldom at the end of a line and between two files or stages; what that loses DVC has in its cache."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -61,10 +72,17 @@ def _is_whole(text: str) -> bool:
         return False
     if not (text.endswith("\n") and isinstance(document, dict) and "schema" in document):
         return False
-    stages = document.get("stages") or {}
-    files = [file for stage in stages.values() for part in ("deps", "outs") for file in (stage or {}).get(part, [])]
-    return all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values()) and all(
-        isinstance(file, dict) and "path" in file for file in files
+    stages = document.get("stages")
+    return isinstance(stages, dict) and all(map(_is_whole_stage, stages.values()))
+
+
+def _is_whole_stage(stage: Any) -> bool:
+    """All of ours have outs, which stand last."""
+    if not (isinstance(stage, dict) and "outs" in stage):
+        return False
+    parts = [stage.get("deps", []), stage["outs"]]
+    return all(isinstance(part, list) for part in parts) and all(
+        isinstance(file, dict) and {"path", "md5", "size"} <= file.keys() for part in parts for file in part
     )
 
 

@@ -151,15 +151,17 @@ def read(root: Path, model: Model) -> dict[str, Any]:
 def table(evaluation: Mapping[str, Any]) -> "Table":
     """Accuracy in percent, class by class, a column an attack."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     attacks: Mapping[str, Any] = evaluation["attacks"]
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_caption(evaluation), caption_justify="left")
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=escape(_caption(evaluation)), caption_justify="left")
     shown.add_column("class")
     for attack, of in attacks.items():
         shown.add_column(attack_label(attack, of["settings"]), justify="right")
     for name in evaluation["classes"]:
-        shown.add_row(name, *(number("per_class", of["accuracy"]["per_class"][name]) for of in attacks.values()))
+        shown.add_row(Text(name), *(number("per_class", of["accuracy"]["per_class"][name]) for of in attacks.values()))
     shown.add_section()
     for measure in ("average", tail_of(evaluation["classes"]), "overall", "nsd"):
         shown.add_row(MEASURES[measure], *(number(measure, of["accuracy"][measure]) for of in attacks.values()))

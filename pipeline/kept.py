@@ -1,7 +1,6 @@
 """The small files of finished runs, where git can publish them: what was measured and how; no weights, no images."""
 
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +9,12 @@ import numpy as np
 
 from absld.errors import InputError
 from absld.evaluation.arrays import read_npz
-from absld.params.data import ImageFolder, Public
 from absld.params.root import Params
 from absld.records.files import read_json, replacing, write_json
 from absld.records.layout import RunKey
 from absld.watch.git import git
+from pipeline.public_params import public_params
 from pipeline.publish import Stages, keys
-from pipeline.settings import edited
 from stages.contracts import CARD, EVALUATE, EXPORT, TEACHER, TRAIN, Stage
 
 FILES = {
@@ -73,7 +71,8 @@ def keep(
     _refuse_another_subject(root, folder)
     for name, path in SHARED.items():
         _write(folder / name, (root / path).read_bytes())
-    return [_keep_run(stages, folder, params, key) for key in chosen]
+    told = public_params(root / PARAMS)
+    return [_keep_run(stages, folder, told, key) for key in chosen]
 
 
 def _chosen(params: Params, runs: Sequence[str]) -> list[RunKey]:
@@ -107,7 +106,7 @@ def _refuse_another_subject(root: Path, folder: Path) -> None:
                 )
 
 
-def _keep_run(stages: Stages, folder: Path, params: Params, key: RunKey) -> Kept:
+def _keep_run(stages: Stages, folder: Path, params: str, key: RunKey) -> Kept:
     place = folder / str(key)
     new = not place.is_dir()
     contents = dict(_contents(stages.root, params, key))
@@ -120,11 +119,11 @@ def _keep_run(stages: Stages, folder: Path, params: Params, key: RunKey) -> Kept
     return Kept(key, new, changed)
 
 
-def _contents(root: Path, params: Params, key: RunKey) -> Iterator[tuple[str, bytes]]:
+def _contents(root: Path, params: str, key: RunKey) -> Iterator[tuple[str, bytes]]:
     for name, path in FILES.items():
         file = root / path.format(method=key.method, seed=key.seed)
         yield name, _packed(file) if file.suffix == ".npz" else file.read_bytes()
-    yield PARAMS, _without_place(root, params).encode()
+    yield PARAMS, params.encode()
 
 
 def _packed(file: Path) -> bytes:
@@ -132,17 +131,6 @@ def _packed(file: Path) -> bytes:
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **read_npz(file))
     return content.getvalue()
-
-
-def _without_place(root: Path, params: Params) -> str:
-    """params.yaml without where the images lie on this machine."""
-    text = (root / PARAMS).read_text(encoding="utf-8")
-    match params.data:
-        case Public(root=str()):
-            return edited(text, ["data.root=null"])
-        case ImageFolder(root=place):
-            return edited(text, [f"data.root={json.dumps(Path(place).name)}"])
-    return text
 
 
 def _is_kept(path: Path, content: bytes) -> bool:

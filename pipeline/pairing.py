@@ -1,4 +1,4 @@
-"""Two runs on the same images: their verdicts side by side, or why they cannot be put there."""
+"""Runs side by side: the verdicts of two on the same images, or why runs cannot be put there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from absld.errors import InputError
 from absld.evaluation.arrays import read_npz
 from absld.paired import Pairs
-from absld.records.attacks import attack_label
+from absld.records.attacks import attack_label, attack_name
 
 UNLIKE = ("seed", "chunk", "parts", "implementation")
 """Settings that may differ between two runs: they are no other attack, or what it found."""
@@ -37,11 +37,10 @@ def pair(first: Measured, second: Measured, attack: str) -> Pairs:
     """The verdicts of both on the images that both were attacked on.
 
     Raises:
-        InputError: other images, another attack, no image in common, or files that do not belong together.
+        InputError: they are unlike, have no image in common, or files do not belong together.
 
     """
-    _refuse_other_images(first, second)
-    _refuse_another_attack(first, second, attack)
+    refuse_unlike(first, second, attack)
     of_first, of_second = (verdicts_of(measured, attack) for measured in (first, second))
     if not np.array_equal(of_first["y"], of_second["y"]):
         raise InputError(f"{first.name} and {second.name} have other labels: they were measured on other images")
@@ -54,6 +53,15 @@ def pair(first: Measured, second: Measured, attack: str) -> Pairs:
             "common. Give both the same `n` in params.yaml and `absld repro`"
         )
     return Pairs(of_first["survived"][at_first], of_second["survived"][at_second], y, len(names))
+
+
+def refuse_unlike(first: Measured, second: Measured, attack: str) -> None:
+    """Raise InputError unless both met the same attack on the same test images, with the same classes and eps."""
+    one, other = (measured.evaluation for measured in (first, second))
+    if (one["classes"], one["threat_model"]) != (other["classes"], other["threat_model"]):
+        raise InputError(f"{first.name} and {second.name} differ in classes or eps: they cannot be compared")
+    _refuse_other_images(first, second)
+    _refuse_another_attack(first, second, attack)
 
 
 def verdicts_of(measured: Measured, attack: str) -> dict[str, NDArray[Any]]:
@@ -82,7 +90,7 @@ def _refuse_other_images(first: Measured, second: Measured) -> None:
     if of_first != of_second:
         raise InputError(
             f"{first.name} and {second.name} were measured on other test images (sha256 {str(of_first)[:12]} and "
-            f"{str(of_second)[:12]}): image by image they cannot be compared. Evaluate both on the same data"
+            f"{str(of_second)[:12]}): they cannot be compared. Evaluate both on the same data"
         )
 
 
@@ -90,6 +98,9 @@ def _refuse_another_attack(first: Measured, second: Measured, attack: str) -> No
     settings: Sequence[Mapping[str, Any]] = [
         of.evaluation["attacks"][attack].get("settings", {}) for of in (first, second)
     ]
+    met = [attack_name(attack, of) for of in settings]
+    if met[0] != met[1]:
+        raise InputError(f"{first.name} met {met[0]}, {second.name} {met[1]}: they cannot be compared")
     for key in sorted((settings[0].keys() | settings[1].keys()) - set(UNLIKE)):
         one, other = (of.get(key) for of in settings)
         if one != other:

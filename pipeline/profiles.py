@@ -16,11 +16,12 @@ from pipeline.settings import edited
 
 FOLDER = Path(__file__).parent / "profiles"
 SCHEMA = "$schema=pipeline/params.schema.json"
+BEGIN_WITH = "digits"
 
 
 def names() -> list[str]:
-    """The profiles there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    """The profiles there are, the one to begin with first."""
+    return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != BEGIN_WITH, name))
 
 
 def text_of(name: str) -> str:
@@ -41,6 +42,12 @@ def about(name: str) -> str:
     """The first comment of a profile that is meant for people."""
     comments = [line.lstrip("# ") for line in text_of(name).splitlines() if line.startswith("#")]
     return next((line for line in comments if "$schema" not in line), "")
+
+
+def runs_of(name: str) -> tuple[int, int]:
+    """How many methods a profile makes, with how many seeds each."""
+    runs = read_yaml(FOLDER / f"{name}.yaml")["runs"]
+    return len(runs["methods"]), len(runs["seeds"])
 
 
 def use(root: Path, name: str, *, force: bool = False) -> Path | None:

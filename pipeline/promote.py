@@ -7,6 +7,7 @@ import getpass
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,23 +88,18 @@ def promote(chosen: Candidate, alias: str, reason: str | None) -> str:
     """Publish the run, give its version the alias and write that down. Gates that failed are recorded as forced.
 
     Returns:
-        A sentence that says what is now so. Where the version has the alias already, nothing was changed.
+        A sentence that says what is now so. Where the version has the alias already, nothing was changed, unless the
+        promotion that gave it broke off before all tags were written: they are.
 
     Raises:
-        InputError: MLflow is not installed, or it refuses.
+        ImportError: MLflow is not installed.
+        mlflow.exceptions.MlflowException: it refuses.
 
     """
-    try:
-        from mlflow import MlflowException
-    except ImportError as error:
-        raise InputError("the registry is MLflow's, and MLflow is not installed") from error
-    try:
-        who = publish_run(chosen.root, chosen.key)
-        client = open_store(chosen.root)
-        with locked(chosen.root):
-            return _promote(client, who, chosen, alias, reason)
-    except MlflowException as error:
-        raise InputError(f"MLflow refuses: {error}") from error
+    who = publish_run(chosen.root, chosen.key)
+    client = open_store(chosen.root)
+    with locked(chosen.root):
+        return _promote(client, who, chosen, alias, reason)
 
 
 def _promote(client: "MlflowClient", who: Identity, chosen: Candidate, alias: str, reason: str | None) -> str:
@@ -112,16 +108,31 @@ def _promote(client: "MlflowClient", who: Identity, chosen: Candidate, alias: st
     version = version_of(client, model, run, chosen.student)
     before = holder(client, model, alias)
     now = f"{alias} of {model} is {chosen.key}, version {version.version}"
-    if before is not None and before.version == version.version:
-        return f"{now}, already: nothing was changed"
-    said = _record(chosen, model, alias, version, before, reason)
-    describe_version(client, version, f"{alias}.", _tags(said))
     record = chosen.root / RECORD
     lines = record.read_text(encoding="utf-8") if record.is_file() else ""
+    if before is not None and before.version == version.version:
+        wrote = _complete(client, version, alias, lines)
+        return f"{now}, already: {'its tags were completed, nothing else' if wrote else 'nothing'} was changed"
+    said = _record(chosen, model, alias, version, before, reason)
     with replacing(record) as part:  # what the registry refuses is not recorded
         part.write_text(lines + json.dumps(said, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
         client.set_registered_model_alias(model, alias, version.version)
+    describe_version(client, version, f"{alias}.", _tags(said))
     return f"{now}; before: {_name(said['previous'])}"
+
+
+def _complete(client: "MlflowClient", version: "ModelVersion", alias: str, lines: str) -> bool:
+    """Write the tags of the promotion that was recorded last, if it is this one and they are not what it says."""
+    said: dict[str, Any] = {}
+    with suppress(IndexError, ValueError):  # there is no record, or git has left a conflict in it
+        said = json.loads(lines.splitlines()[-1])
+    if (said.get("model"), said.get("alias"), said.get("version")) != (version.name, alias, int(version.version)):
+        return False
+    there = {key: text for key, text in version.tags.items() if key.startswith(f"{alias}.")}
+    if there == {f"{alias}.{key}": text for key, text in _tags(said).items()}:
+        return False
+    describe_version(client, version, f"{alias}.", _tags(said))
+    return True
 
 
 def _record(

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absld.params.root import Params
-from absld.records.files import read_json, write_json
+from absld.records.files import read_json, write_json, write_text
 from absld.records.layout import RunKey
 from absld.watch.identity import Identity, identity
 from absld.watch.replay import Files, Report, replay
 from absld.watch.runs import mark_stale
 from absld.watch.store import database, open_store
+from pipeline.public_params import public_params
 
 if TYPE_CHECKING:
     from stages.contracts import Stage
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PUBLISHED = ".absld/published.json"
 """What lay in the project when MLflow was told of all of it."""
+PUBLIC_PARAMS = ".absld/params.yaml"
 TOLD_OF = ("code", "data/dataset", "models/teacher", "runs", "reports", "logs")
 
 
@@ -39,13 +41,13 @@ def publish(root: Path, params: Params, stale: Container[str]) -> list[str]:
     from stages.opening import open_stage
 
     _be_quiet()
-    runs, left_out = [], []
+    runs, left_out, told = [], [], _params(root)
     for key in keys(params):
         train = open_stage(TRAIN, root, method=key.method, seed=str(key.seed))
         if item(TRAIN, key) in stale or not as_listed(train):
             left_out.append(str(key))
             continue
-        runs.append((identity(train), _files(root, key, stale)))
+        runs.append((identity(train), _files(root, key, stale, told)))
     if runs:
         replay(root, runs, None if REPORT.name in stale else _report(root, {who.run for who, _ in runs}))
     return left_out
@@ -88,7 +90,7 @@ def publish_run(root: Path, key: RunKey) -> Identity:
 
     _be_quiet()
     who = identity(open_stage(TRAIN, root, method=key.method, seed=str(key.seed)))
-    replay(root, [(who, _files(root, key, ()))], None)
+    replay(root, [(who, _files(root, key, (), _params(root)))], None)
     return who
 
 
@@ -149,7 +151,14 @@ def settle(root: Path) -> None:
         mark_stale(open_store(root))
 
 
-def _files(root: Path, key: RunKey, stale: Container[str]) -> Files:
+def _params(root: Path) -> Path:
+    """params.yaml as MLflow may be told it, whose server others see."""
+    file = root / PUBLIC_PARAMS
+    write_text(file, public_params(root / "params.yaml"))
+    return file
+
+
+def _files(root: Path, key: RunKey, stale: Container[str], params: Path) -> Files:
     from stages.contracts import EVALUATE, EXPORT, TRAIN
 
     def up_to_date(stage: "Stage", path: str) -> Path | None:
@@ -166,6 +175,7 @@ def _files(root: Path, key: RunKey, stale: Container[str]) -> Files:
         history=root / TRAIN.writes["history"].format(method=key.method, seed=key.seed),
         log=root / "logs" / str(key) / f"{TRAIN.name}.json",
         evaluation=evaluation,
+        params=params if exported["card"] is not None else None,
         variants=smaller if exported["card"] is not None and smaller.is_dir() else None,
         **exported,
     )

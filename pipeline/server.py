@@ -1,5 +1,6 @@
 """MLflow's pages on this machine, for this project."""
 
+import errno
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ def serve(root: Path, port: int) -> int:
     """Serve MLflow on the loopback address until told to stop. Returns the exit code.
 
     Raises:
-        InputError: the port is taken, or the records lie on a server that has its own pages.
+        InputError: the port is taken or cannot be used, or the records lie on a server that has its own pages.
 
     """
     uri = tracking_uri(root)
@@ -26,8 +27,9 @@ def serve(root: Path, port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError:
-            raise InputError(f"port {port} is taken: try `absld ui --port {port + 1}`") from None
+        except OSError as error:
+            why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            raise InputError(f"port {port} {why}: try another one, `absld ui --port NUMBER`") from None
     if (file := database(root)) is not None and not file.is_file():
         open_store(root)
     print(f"MLflow: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)

@@ -3,6 +3,7 @@
 from absld.data.dataset import read_card, read_split
 from absld.evaluation.arrays import write_npz
 from absld.evaluation.evaluate import evaluate
+from absld.evaluation.refusals import naming
 from absld.evaluation.workers import worthwhile
 from absld.heap import keep_freed_memory
 from absld.networks.weights import load
@@ -22,7 +23,7 @@ def work(stage: Opened) -> None:
     card, device = read_card(reads["card"]), pick(stage.params.train.device)
     limit_threads(card.size)
     split = read_split(reads["test_x"], reads["test_y"])
-    with Progress(str(stage.run)) as progress:
+    with Progress(str(stage.run)) as progress, naming(str(stage.run)):
         found = evaluate(
             load(reads["best"], device),
             load(reads["last"], device),

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from torch import nn
 
 from absld.data.card import Card
 from absld.data.dataset import read_card
 from absld.data.given import Given, look_at
-from absld.errors import InputError
+from absld.errors import EvaluationRefusedError, InputError
 from absld.evaluation.arrays import write_npz
 from absld.evaluation.black_box import evaluate_black_box
 from absld.evaluation.evaluate import Evaluation, evaluate
 from absld.evaluation.examples import Examples
 from absld.evaluation.overrides import check_attacks, overridden, parse_eps
-from absld.evaluation.refusals import EvaluationRefusedError
 from absld.evaluation.workers import worthwhile
 from absld.export import foreign
 from absld.export.attacked import Asked
@@ -74,23 +74,24 @@ def work(asked: argparse.Namespace, root: Path) -> None:
     data = _data(stage, asked).ordered(class_names(file) if asked.weights else foreign.class_names(file))
     keep_freed_memory()
     limit_threads(data.card.size)
+    network, model = _network(asked, data.card)
     weights_sha256 = sha256_of(file)
+    examples_sha256 = sha256_of(asked.adversarial) if asked.adversarial and asked.adversarial.is_file() else None
     about = {
+        "model": {"file": file.name, **model},
         "data": asked.data and {"folder": asked.data.resolve().name, "sha256": data.sha256},
         "overrides": {"attacks": asked.attack or None, "eps": asked.eps and stage.params.evaluate.eps},
     }
-    _is_ours(stage, weights_sha256, about)
-    options = {"arch": asked.arch, "mean": asked.mean, "std": asked.std}
+    _is_ours(stage, weights_sha256, about, examples_sha256)
     images = [data.sha256, data.card.classes, data.card.size, data.card.channels]
-    examples_sha256 = sha256_of(asked.adversarial) if asked.adversarial and asked.adversarial.is_file() else None
-    fingerprint = digest([stage.fingerprint, stage.code, weights_sha256, options, images, examples_sha256])
+    fingerprint = digest([stage.fingerprint, stage.code, weights_sha256, model, images, examples_sha256])
     scratch = root / ".absld/scratch" / f"evaluate_model-{asked.name}-{fingerprint[:16]}"
     with Progress(asked.name) as progress:
         attack = _white_box if asked.weights else _black_box
-        found, model = attack(stage, asked, data, scratch, progress)
+        found = attack(stage, asked, network, data, scratch, progress)
     split, files = data.split(scratch / "data")
     provenance = {"weights_sha256": weights_sha256, "data_sha256": digest([sha256_of(path) for path in files])}
-    _write(stage, found, data.card, len(split), {"model": {"file": file.name, **model}, **about}, provenance)
+    _write(stage, found, data.card, len(split), about, provenance)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -114,42 +115,48 @@ def _data(stage: Opened, asked: argparse.Namespace) -> Given:
     return Given(stage.reads["card"].parent, read_card(stage.reads["card"]), None)
 
 
-def _white_box(
-    stage: Opened, asked: argparse.Namespace, data: Given, scratch: Path, progress: Progress
-) -> tuple[Evaluation, dict[str, Any]]:
-    device, card = pick(stage.params.train.device), data.card
+def _network(asked: argparse.Namespace, card: Card) -> tuple[nn.Module, dict[str, Any]]:
+    """The network, and what evaluation.json says of it."""
+    if asked.onnx is not None:
+        file = Asked(foreign.open_network(asked.onnx, card, torch.get_num_threads()))
+        return file, {"architecture": None, "normalisation": None, "white_box": False}
     network = read_given(
         asked.weights, asked.arch, parse_normalisation(asked.mean, asked.std),
         classes=len(card.classes), channels=card.channels, size=card.size,
-    ).to(device)  # fmt: skip
-    split, _ = data.split(scratch / "data")
-    found = evaluate(
-        network, None, split, card.classes, stage.params.evaluate,
-        scratch=scratch, processes=worthwhile(device), on_progress=progress,
-        on_classes=lambda attack, table: progress.classes(attack, card.classes, table),
     )  # fmt: skip
-    return found, {
-        "architecture": network.spec.architecture, "normalisation": network.spec.normalisation, "white_box": True,
+    inside = network.spec.normalisation
+    return network, {
+        "architecture": network.spec.architecture, "normalisation": inside and [*map(list, inside)], "white_box": True,
     }  # fmt: skip
 
 
+def _white_box(
+    stage: Opened, asked: argparse.Namespace, network: nn.Module, data: Given, scratch: Path, progress: Progress
+) -> Evaluation:
+    device, card = pick(stage.params.train.device), data.card
+    split, _ = data.split(scratch / "data")
+    return evaluate(
+        network.to(device), None, split, card.classes, stage.params.evaluate,
+        scratch=scratch, processes=worthwhile(device), on_progress=progress,
+        on_classes=lambda attack, table: progress.classes(attack, card.classes, table),
+    )  # fmt: skip
+
+
 def _black_box(
-    stage: Opened, asked: argparse.Namespace, data: Given, scratch: Path, progress: Progress
-) -> tuple[Evaluation, dict[str, Any]]:
+    stage: Opened, asked: argparse.Namespace, network: nn.Module, data: Given, scratch: Path, progress: Progress
+) -> Evaluation:
     settings, card, examples, about = stage.params.evaluate, data.card, None, None
-    network = Asked(foreign.open_network(asked.onnx, card, torch.get_num_threads()))
     split, _ = data.split(scratch / "data")
     if asked.adversarial is not None:
         examples = Examples.read(asked.adversarial, split, settings.eps)
         about = {"examples": asked.adversarial.name, "examples_sha256": sha256_of(asked.adversarial)}
-    found = evaluate_black_box(
+    return evaluate_black_box(
         network, split, card.classes, settings, examples, examples_about=about, scratch=scratch, on_progress=progress,
         on_classes=lambda attack, table: progress.classes(attack, card.classes, table),
     )  # fmt: skip
-    return found, {"architecture": None, "normalisation": None, "white_box": False}
 
 
-def _is_ours(stage: Opened, weights_sha256: str, about: dict[str, Any]) -> None:
+def _is_ours(stage: Opened, weights_sha256: str, about: dict[str, Any], examples_sha256: str | None) -> None:
     """A folder belongs to one model on one set of images: another's numbers would take the place of the first's."""
     path = stage.writes["evaluation"]
     if not path.is_file():
@@ -163,10 +170,21 @@ def _is_ours(stage: Opened, weights_sha256: str, about: dict[str, Any]) -> None:
         raise InputError(f"{folder}/{path.name} cannot be read as an evaluation: {mend}") from None
     if theirs != weights_sha256:
         raise InputError(f"{folder} is the evaluation of another file: {mend}")
-    nothing = {"data": None, "overrides": {"attacks": None, "eps": None}}
-    for name, options in (("data", "--data"), ("overrides", "--attack or --eps")):
-        if known.get(name, nothing[name]) != about[name]:
+    transfer = known.get("attacks", {}).get("transfer", {}).get("settings", {})
+    before = _by_option(known, transfer.get("examples_sha256"))
+    for options, value in _by_option(about, examples_sha256).items():
+        if before[options] != value:
             raise InputError(f"{folder} is an evaluation with other {options}: {mend}")
+
+
+def _by_option(evaluation: dict[str, Any], examples_sha256: str | None) -> dict[str, Any]:
+    """What makes numbers of one file different, whatever the file is called."""
+    return {
+        "--arch, --mean or --std": {**evaluation.get("model", {}), "file": None},
+        "--adversarial": examples_sha256,
+        "--data": evaluation.get("data"),
+        "--attack or --eps": evaluation.get("overrides", {"attacks": None, "eps": None}),
+    }
 
 
 def _write(

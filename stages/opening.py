@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from absld.errors import InputError
+from absld.errors import FailedError, InputError
 from absld.methods.registry import module_of
 from absld.params.agreement import chosen_method, trainers
 from absld.params.load import load
@@ -38,10 +38,6 @@ from stages.finished import put_aside, take_up
 FAILURE = Path(".absld/failure.json")
 STARTED_BY_STAGE = "ABSLD_STARTED_BY_STAGE"
 """Set for processes that a stage has started for its own work (stages.together): it says how they ended."""
-
-
-class StageFailedError(Exception):
-    """The stage has failed, and its message is all there is to say: no traceback of ours would help."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +143,7 @@ def main(stage: Stage, work: Callable[[Opened], None]) -> NoReturn:
         code = 0
         if _speaks():
             put_aside(opened)
-    except (InputError, StageFailedError) as error:
+    except (InputError, FailedError) as error:
         code, message = 2 if isinstance(error, InputError) else 1, str(error)
         print(f"{stage.name}: {message}", file=sys.stderr)
     except KeyboardInterrupt:

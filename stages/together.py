@@ -24,10 +24,10 @@ from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
-from absld.errors import InputError
+from absld.errors import FailedError, InputError
 from absld.records.files import read_json, write_json
 from absld.training.device import cores, pick, processes_of
-from stages.opening import STARTED_BY_STAGE, Opened, StageFailedError
+from stages.opening import STARTED_BY_STAGE, Opened
 
 Work = Callable[[Opened], None]
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
@@ -142,7 +142,7 @@ def _explain(error: ChildFailedError, logs: "_Logs", processes: int) -> NoReturn
         raise SystemExit(failure.exitcode) from None
     if failure.exitcode == WRONG_INPUT:
         raise InputError(failure.message) from None
-    raise StageFailedError(
+    raise FailedError(
         f"process {number} of {processes}, counted from 0, {_how(failure)}, so all have ended. Started again, it goes "
         f"on after the last epoch.{logs.tail(number)}"
     ) from None

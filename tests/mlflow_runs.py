@@ -102,6 +102,7 @@ def write_run(root: Path) -> Files:
         student=folder / "student.onnx",
         card=folder / "card.json",
         card_text=folder / "card.md",
+        params=root / "params.yaml",
         variants=folder / "variants",
     )
     write_history(found.history, history(3))
@@ -112,6 +113,7 @@ def write_run(root: Path) -> Files:
     an_onnx_file(folder / "student.onnx")
     write_json(folder / "card.json", {"run": "absld-s0"})
     (folder / "card.md").write_text("# absld-s0\n")
+    (root / "params.yaml").write_text("runs: {methods: [absld], seeds: [0]}\n")
     write_json(folder / "variants/variants.json", {"fp16": None, "int8": None})
     return found
 

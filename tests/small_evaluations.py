@@ -105,6 +105,22 @@ def small_budgets() -> Iterator[None]:
         yield
 
 
+class Killed(BaseException):
+    pass
+
+
+class KilledAfter:
+    """A watcher that lets so many messages pass."""
+
+    def __init__(self, messages: int) -> None:
+        self.left = messages
+
+    def __call__(self, text: str, done: int, total: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+
 def assert_same(first: Evaluation, second: Evaluation) -> None:
     """All that is written is the same."""
     for one, other in ((first.verdicts, second.verdicts), (first.adversarial, second.adversarial)):

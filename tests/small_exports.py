@@ -39,6 +39,7 @@ class Exported(NamedTuple):
     student: Classifier
     sources: Sources
     test: Split
+    validation: Split
     adversarial: dict[str, Any]
     folder: Path
 
@@ -121,9 +122,10 @@ def sources(student: Classifier) -> Sources:
     )
 
 
-def run_export(student: Classifier, folder: Path, **changes: Any) -> Exported:
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), np.uint8)
-    test = Split(pixels, np.arange(300) % 10)
+def run_export(student: Classifier, folder: Path, *, wanted: Export = WANTED, **changes: Any) -> Exported:
+    """`changes` are of the sources."""
+    pixels = np.random.default_rng(0).integers(0, 256, (370, 8, 8, 1), np.uint8)
+    test, validation = (Split(part, np.arange(len(part)) % 10) for part in (pixels[:300], pixels[300:] // 2))
     adversarial = {
         "pgd_x": images(40),
         "pgd_y": np.arange(40) % 10,
@@ -132,7 +134,7 @@ def run_export(student: Classifier, folder: Path, **changes: Any) -> Exported:
         "aa_y": np.arange(9),
         "aa_index": np.arange(9),
     }
-    made = Exported(student, replace(sources(student), **changes), test, adversarial, folder)
+    made = Exported(student, replace(sources(student), **changes), test, validation, adversarial, folder)
     writes = {name: folder / Path(path).name for name, path in EXPORT.writes.items()}
-    export(student, made.sources, Material(test, test, adversarial), WANTED, writes)
+    export(student, made.sources, Material(test, validation, adversarial), wanted, writes)
     return made

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from absld.evaluation.forward import Forward
 from absld.methods.absld import Absld
 from absld.methods.protocol import Batch, Networks
 from absld.networks.frozen import frozen_view
@@ -18,13 +19,13 @@ from absld.params.train import Augmentation
 from benchmarks import history, run, table
 from benchmarks.announcing import Announcing
 from benchmarks.arena import arena
-from benchmarks.attack import compared
+from benchmarks.attack import Ours, Target, compared
 from benchmarks.cases import CASES, Case, Scale
 from benchmarks.clock import PARTS, Clock
 from benchmarks.contestants import NAMES, entered
 from benchmarks.flops import of_an_image
 from benchmarks.measure import Measured, measured
-from benchmarks.peak import MatrixProduct
+from benchmarks.peak import WORK, Peak, convolution, matrix_product
 from benchmarks.problem import Problem, posed, settings_of
 from benchmarks.published import Pictures, Published, add_risks, softened
 from benchmarks.remembered import saved, share_remembered, variants
@@ -177,6 +178,15 @@ def test_two_processes_take_the_steps_together() -> None:
     assert block["seconds"].keys() == {"one", "two"}
 
 
+def test_autoattack_prepares_for_all_of_the_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[tuple[int, int]] = []
+    monkeypatch.setattr(Forward, "quicken", lambda self, chunk, passes: prepared.append((chunk, passes)))
+    given = Target(problem().student.eval(), torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4).long(), 0.1)
+    assert Ours(given, 4).seconds_compiling == 0
+    of_an_image = 1 + (3 * 101 + 1) + (3 * 101 * 9 + 1) + (4 * 100 * 9 + 1) + (5002 + 1)
+    assert prepared == [(4, 10_000 * of_an_image)]
+
+
 @pytest.mark.slow
 def test_both_ways_to_run_autoattack_agree() -> None:
     torch.set_num_threads(1)
@@ -214,12 +224,30 @@ def test_the_arithmetic_of_a_step_is_that_of_its_passes() -> None:
     assert of_an_image(spec, spec, block) == (attack + training, forward)
 
 
-def test_a_matrix_product_is_counted() -> None:
-    product = MatrixProduct(torch.float32, CPU)
-    product.a, product.b = torch.eye(4), torch.eye(4)
-    product.side = 4
-    assert product.flops == 2 * 4 * 4 * 4 * product.products
-    assert product() > 0
+def test_the_arithmetic_of_the_peak_is_counted() -> None:
+    product, convolved = matrix_product(4, torch.float32, CPU), convolution(2, 3, 5, torch.float32, CPU)
+    assert product.operation().shape == (4, 4)
+    assert product.flops == 2 * 4 * 4 * 4 * product.times
+    assert convolved.operation().shape == (2, 3, 5, 5)
+    assert convolved.flops == 2 * (2 * 3 * 5 * 5) * (3 * 3 * 3) * convolved.times
+    assert product.times == round(WORK["cpu"] / 128)
+
+
+def test_the_peak_is_that_of_the_best_operation_in_its_best_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    took = iter([4.0, 5.0, 2.0, 10.0, 8.0, 9.0, 10.0, 10.0])
+
+    class Timed:
+        def __init__(self, flops: int) -> None:
+            self.flops = flops
+
+        def __call__(self) -> float:
+            return next(took)
+
+    monkeypatch.setattr("benchmarks.peak.matrix_product", lambda side, dtype, device: Timed(side))
+    monkeypatch.setattr("benchmarks.peak.convolution", lambda *_: Timed(10_000))
+    peak = Peak(torch.float32, CPU)
+    assert [peak(), peak()] == [4.0, 8.0], "seconds of the product that precisions are compared by"
+    assert peak.reached == 4096 / 2.0
 
 
 @given(count=st.integers(1, 60), epochs=st.integers(1, 80))
@@ -260,6 +288,16 @@ def test_the_table_shows_the_newest_of_each_device() -> None:
     assert "| fast (bfloat16) | 1,234 | 2.50 (2.25 to 2.75) | 2 | 50 % | 100 | 3.2 | 20.0 % |" in text
     assert "9.00" not in text and "| other | 7.00 | 6.00 to 8.00 |" in text
     assert text.count("### A CPU") == text.count("### A GPU") == 1
+
+
+def test_the_table_says_of_each_case_when_it_was_measured() -> None:
+    later = record(date="2026-01-02", commit="def", ratios={}, spread={}, teacher_memory={})
+    later["cases"] = {"y_step": later["cases"]["x_step"]}
+    latest = record(date="2026-01-03", commit="fed", cases={}, ratios={}, spread={}, teacher_memory={})
+    text = table.tables([record(), later, latest])
+    for name, measured_in in (("x_step", "2026-01-01, commit abc"), ("y_step", "2026-01-02, commit def")):
+        assert f"`{name}`: student s, teacher t, 1 steps of 32 images, 7 rounds;\n{measured_in}\n" in text
+    assert "`teacher_memory`: 2026-01-03, commit fed\n" in text
 
 
 def test_a_run_is_a_line(tmp_path: Path) -> None:

@@ -2,21 +2,29 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from filelock import Timeout
 from mlflow import MlflowException
-from shell_project import PARAMS, new_project
+from shell_project import PARAMS, git, new_project
 from sqlalchemy.exc import DatabaseError
+from typer.testing import CliRunner
 
 from absld.errors import InputError
-from pipeline import compare, doctor, server
+from absld.evaluation.overrides import NAMES
+from absld.params.networks import Architecture
+from pipeline import compare, doctor, profiles, server
+from pipeline.cli import app
+from pipeline.commands_of_models import ARCH, ATTACK
+from pipeline.pairing import Measured
 from pipeline.project import find_root
 
 ROOT = Path(__file__).parents[1]
@@ -84,11 +92,31 @@ def test_compare_shows_classes_and_marks_differences_that_are_real(
 def test_compare_refuses_what_cannot_be_compared(project: Path) -> None:
     with pytest.raises(InputError, match="none yet"):
         compare.read_evaluation(project, "absld-s0")
-    one, other = evaluation("a", {"cat": 0.5}), evaluation("b", {"cat": 0.5}, eps="8/255")
+    one, other = (
+        Measured(run, project / run, evaluation(run, {"cat": 0.5}, eps=eps))
+        for run, eps in (("a", "0.1"), ("b", "8/255"))
+    )
     with pytest.raises(InputError, match="classes or eps"):
         compare.table([one, other], None)
     with pytest.raises(InputError, match="choose from pgd"):
         compare.table([one, one], "aa")
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        (PARAMS, "JSON"), ("\xff", "JSON"), ("", "JSON"), ("3", "JSON"), ("[]", "run"),
+        (json.dumps(evaluation("a", {"cat": 0.5})).replace("attacks", "attack"), "attacks"),
+    ],
+)  # fmt: skip
+def test_compare_names_a_file_that_is_no_evaluation(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str], text: str, lacks: str
+) -> None:
+    (project / "a.json").write_text(text, encoding="latin-1" if text == "\xff" else "utf-8")
+    assert absld("compare", "a.json", "a.json") == 2
+    said = capsys.readouterr().err
+    assert f"a.json is no evaluation, it has no {lacks}: name a run or its evaluation.json" in " ".join(said.split())
+    assert "Traceback" not in said
 
 
 def test_params_check_names_the_line(
@@ -119,8 +147,35 @@ def test_the_doctor_sees_what_is_wrong(project: Path) -> None:
     assert any(text.startswith("devices: ") and fine for text, fine in found.items())
     assert any("nothing is committed" in text and not fine for text, fine in found.items())
     assert any(text.startswith("not in git: ") and not fine for text, fine in found.items())
+    assert not any(line.stops for line in lines), "all that is wrong are warnings"
     (project / "params.yaml").write_text("data: {}\n")
-    assert any("source" in line.text and not line.fine for line in doctor.examine(project))
+    assert any("source" in line.text and line.stops for line in doctor.examine(project))
+
+
+def test_the_doctor_is_content_with_a_profile_that_is_not_committed(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "stages", project / "stages")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "all")
+    assert absld("profile", "use", "cifar10") == 0
+    assert absld("doctor") == 0
+    assert "warn  commit" in capsys.readouterr().out
+    (project / "dvc.yaml").write_text("stages: no\n")
+    assert absld("doctor") == 1
+    assert "FAIL  dvc status fails" in capsys.readouterr().out
+
+
+def test_the_doctor_accepts_that_there_is_no_git_where_dvc_does(project: Path) -> None:
+    shutil.rmtree(project / ".git")
+    [line] = doctor._git(project)
+    assert line.stops
+    with (project / ".dvc" / "config.local").open("w") as file:
+        file.write("[core]\n    no_scm = true\n")
+    [line] = doctor._git(project)
+    assert line.fine
+    [line] = doctor._dvc(project)
+    assert line.fine
 
 
 def test_a_taken_port_is_the_users_to_choose_again(project: Path) -> None:
@@ -131,6 +186,12 @@ def test_a_taken_port_is_the_users_to_choose_again(project: Path) -> None:
         taken.listen()
         with pytest.raises(InputError, match="is taken"):
             server.serve(project, taken.getsockname()[1])
+
+
+def test_a_port_that_is_not_taken_is_not_called_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HOST", "192.0.2.1")  # an address of documentation: no machine's
+    with pytest.raises(InputError, match="port 5000 cannot be used: Cannot assign requested address"):
+        server.serve(project, 5000)
 
 
 # MLflow
@@ -170,6 +231,37 @@ def test_the_command_line_starts_light() -> None:
     code = "import sys, pipeline.cli; print({'torch', 'mlflow', 'dvc', 'pydantic', 'ruamel'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "set()"
+
+
+def test_help_names_values_and_no_types_of_python() -> None:
+    width = {"COLUMNS": "200"}
+    for command in ("", *(name.split() for name in COMMANDS)):
+        said = CliRunner().invoke(app, [*command, "--help"], env=width).output
+        found = re.findall(r"<[^>]*>", said)
+        assert not found, (command, found)
+        assert "Usage" in said
+
+
+COMMANDS = (
+    "repro", "status", "sweep", "compare", "figure", "evaluate", "predict", "keep", "publish", "promote", "ui", "doctor",
+    "params check", "params show", "params schema", "profile list", "profile use",
+)  # fmt: skip
+
+
+def test_help_of_evaluate_names_every_architecture_and_attack() -> None:
+    for names, said in ((get_args(Architecture), ARCH), (NAMES, ATTACK)):
+        assert set(names) <= set(re.findall(r"\w+", said))
+
+
+def test_the_profiles_are_listed_from_the_one_to_begin_with(
+    absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert absld("profile", "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(profiles.names())
+    assert re.match(r"digits +2 x 1 runs  Digits of 8x8", lines[0])
+    assert any(re.match(r"fashion-mnist-cpu-seeds +4 x 3 runs  Fashion", line) for line in lines)
+    assert len({line.index(" runs  ") for line in lines}) == 1
 
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:

@@ -344,6 +344,20 @@ def test_what_cannot_be_paired_is_refused(project: Path, refused: Callable[..., 
     assert "of dog they have none in common" in refused("rslad-s0", "absld-s0")
 
 
+def test_three_runs_are_refused_as_two_are(
+    project: Path, told: Callable[..., str], refused: Callable[..., str]
+) -> None:
+    for run in ("rslad-s0", "absld-s0", "trades-s0"):
+        write(project, run, HALF)
+    assert "trades-s0" in told("rslad-s0", "absld-s0", "trades-s0")
+    for changed, complaint in (
+        ({"data": "cd"}, "rslad-s0 and trades-s0 were measured on other test images"),
+        ({"steps": 10}, "rslad-s0 met PGD-20 with steps 20, trades-s0 with steps 10"),
+    ):
+        write(project, "trades-s0", HALF, **changed)
+        assert complaint in refused("rslad-s0", "absld-s0", "trades-s0")
+
+
 def test_verdicts_of_another_evaluation_are_refused(project: Path, refused: Callable[..., str]) -> None:
     write(project, "rslad-s0", HALF)
     write(project, "absld-s0", ALL)
@@ -368,6 +382,6 @@ def test_a_method_with_several_seeds_is_several_students(
 ) -> None:
     for run in ("rslad-s0", "absld-s0", "absld-s1", "absld_adv-s0"):
         write(project, run, HALF)
-    why = refused("rslad", "absld")
-    assert "'absld' has several seeds, each a student of its own: name one of absld-s0, absld-s1" in why
+    why = refused("rslad-s0", "absld")
+    assert "'absld' has several seeds, each a student of its own: name one of absld-s0, absld-s1, or two methods" in why
     assert "absld_adv-s0" in told("rslad", "absld_adv")

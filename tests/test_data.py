@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -252,6 +253,22 @@ class TestPublic:
         again = fetched(public("fashion-mnist", "site"), tmp_path)["test"]
         assert np.array_equal(again.x, test.x)
         assert np.array_equal(again.y, test.y)
+
+        # unpacked by torchvision: known by the same contents, and MNIST's are not taken for them
+        raw = tmp_path / "unpacked/FashionMNIST/raw"
+        raw.mkdir(parents=True)
+        for packed, _ in resources:
+            (raw / packed.removesuffix(".gz")).write_bytes(gzip.decompress((site / packed).read_bytes()))
+        assert np.array_equal(fetched(public("fashion-mnist", "unpacked"), tmp_path)["test"].x, test.x)
+        images = raw / "t10k-images-idx3-ubyte"
+        of_fashion = images.read_bytes()
+        for others in (of_fashion[:16] + bytes(len(of_fashion) - 16), of_fashion[:-1]):
+            images.write_bytes(others)
+            with pytest.raises(InputError, match="t10k-images-idx3-ubyte is not the published file: its sha256 is"):
+                fetched(public("fashion-mnist", "unpacked"), tmp_path)
+        shutil.copy(site / f"{images.name}.gz", raw)
+        assert np.array_equal(fetched(public("fashion-mnist", "unpacked"), tmp_path)["test"].x, test.x)
+
         (site / name).write_bytes(gzip.compress(content + b"1"))
         with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz is not the published file"):
             fetched(public("fashion-mnist", "site"), tmp_path)
@@ -274,6 +291,12 @@ class TestPublic:
             test = fetched(public("svhn", root), tmp_path)["test"]
             assert np.array_equal(test.x, x[..., 20:].transpose(3, 0, 1, 2))
             assert test.y.tolist() == y[20:].tolist()
+        (tmp_path / "test_32x32.mat").write_bytes(b"cut")
+        with pytest.raises(InputError, match=r"test_32x32\.mat is not the published file"):
+            fetched(public("svhn", "."), tmp_path)
+        (tmp_path / "test_32x32.mat").unlink()
+        with pytest.raises(InputError, match=r"lacks test_32x32\.mat"):
+            fetched(public("svhn", "."), tmp_path)
 
 
 def test_the_preflight_is_light() -> None:

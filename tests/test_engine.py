@@ -20,7 +20,7 @@ from absld.engine.mixed import Mixed
 from absld.engine.plain import PLAIN
 from absld.engine.precision import forward_cost, gains
 from absld.engine.protocol import Engine
-from absld.methods.protocol import LooksFirst, Networks, State
+from absld.methods.protocol import Evidence, LooksFirst, Networks, State
 from absld.methods.registry import METHODS, make
 from absld.networks.folded import Folded
 from absld.networks.frozen import frozen_view
@@ -31,9 +31,11 @@ from absld.training.checkpoint import Checkpoint
 from absld.training.run import Run
 from absld.training.session import train_network
 from absld.training.task import Held, Task
-from absld.training.validate import validate
+from absld.training.validate import class_sum, validate
 
 CLASSES = 4
+EPOCH = 12
+"""After which every method has begun with whatever it begins later."""
 DIGITS = load(Path(__file__).parents[1] / "params.yaml")
 
 
@@ -57,8 +59,11 @@ def seeded(seed: int, architecture: str = "tiny_resnet16", size: int = 8) -> Cla
     return net.eval()
 
 
-def stepped(engine: Engine, name: str, steps: int = 3) -> tuple[list[Tensor], dict[str, Tensor], State]:
-    """Losses, weights and state after some steps in float64, where no sign of a gradient is a matter of rounding."""
+def stepped(engine: Engine, name: str, steps: int = 3) -> tuple[list[Any], dict[str, Tensor], State]:
+    """Losses and what was seen, weights and next state after an epoch of some steps.
+
+    In float64, where no sign of a gradient is a matter of rounding.
+    """
     block, student = block_of(name), network(CLASSES)
     teachers = [copy.deepcopy(network(CLASSES)) for _ in range(2)]
     for number, teacher in enumerate(teachers):
@@ -67,10 +72,13 @@ def stepped(engine: Engine, name: str, steps: int = 3) -> tuple[list[Tensor], di
     nets = engine.networks(student, *teachers)
     optimiser, method = engine.optimiser(student, block.optimiser), make(name, block)
     state = method.init(CLASSES)
+    accuracy = {"clean": torch.rand(CLASSES).double(), "pgd": torch.tensor([0.5, 0.5, 0.2, 0.1]).double()}
     if isinstance(method, LooksFirst):
-        state = method.first_state(state, {"clean": torch.rand(CLASSES), "pgd": torch.tensor([0.5, 0.5, 0.2, 0.1])})
+        state = method.first_state(state, accuracy)
     state = {key: value.double() for key, value in state.items()}
-    losses = []
+    found: list[Any] = []
+    y = batch().y
+    total: dict[str, Tensor] = {}
     for number in range(steps):
         torch.manual_seed(number)
         engine.refresh()
@@ -79,16 +87,21 @@ def stepped(engine: Engine, name: str, steps: int = 3) -> tuple[list[Tensor], di
         step.loss.backward()
         optimiser.step()
         state = step.state or state
-        losses.append(step.loss.detach())
-    return losses, student.state_dict(), state
+        found.append((step.loss.detach(), dict(step.seen)))
+        for seen, values in step.seen.items():
+            total[seen] = total.get(seen, 0) + class_sum(values, y, CLASSES)
+    evidence = Evidence(EPOCH, 1.0, steps * torch.bincount(y, minlength=CLASSES), total, accuracy)
+    return found, student.state_dict(), method.next_state(state, evidence)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_steps_are_those_of_the_plain_engine(name: str) -> None:
-    slow, quick = stepped(PLAIN, name), stepped(fast(), name)
-    torch.testing.assert_close(quick[0], slow[0], rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(quick[1], slow[1], rtol=1e-7, atol=1e-9)
-    torch.testing.assert_close(quick[2], slow[2], rtol=1e-9, atol=1e-12)
+def test_an_epoch_is_that_of_the_plain_engine(name: str) -> None:
+    (slow, slow_weights, slow_state), (quick, quick_weights, quick_state) = (
+        stepped(engine, name) for engine in (PLAIN, fast())
+    )
+    torch.testing.assert_close(quick, slow, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(quick_weights, slow_weights, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(quick_state, slow_state, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["absld", "trades"])
@@ -338,6 +351,20 @@ def test_a_memory_that_is_too_large_is_left_out_with_a_line(tmp_path: Path) -> N
     assert isinstance(engine, Fast)
     assert not engine.remembers
     assert lines == ["the teacher's logits are not remembered: train.teacher_memory is less than 2.9e-07 GiB"]
+
+
+@pytest.mark.parametrize(("free", "remembers"), [(623, False), (624, True)])
+def test_a_memory_takes_no_more_than_half_of_what_is_free_on_a_gpu(
+    free: int, remembers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 images in 1 variant, 3 logits of 4 bytes and 1 byte each: 312 bytes, 2.9e-07 GiB."""
+    lines: list[str] = []
+    monkeypatch.setattr("absld.engine.choose.least_free", lambda device: free)
+    engine = Speed("fast", "float32", 1).engine_of(task(), block_of("absld"), network(3), epochs=1, say=lines.append)
+    assert isinstance(engine, Fast)
+    assert engine.remembers is remembers
+    why = "they take 2.9e-07 GiB, more than half of the 5.8e-07 GiB that are free on the GPU"
+    assert lines == ([] if remembers else [f"the teacher's logits are not remembered: {why}"])
 
 
 def test_the_cost_of_a_pass_is_counted_by_hand() -> None:

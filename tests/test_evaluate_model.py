@@ -1,9 +1,11 @@
 """`absld evaluate`: models that were not trained here get the verdicts that the pipeline would give them."""
 
+import io
 import json
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -258,6 +260,28 @@ def test_another_model_does_not_take_a_name_that_is_taken(
     assert "is the evaluation of another file" in capsys.readouterr().err
 
 
+def test_a_name_belongs_to_one_network_whatever_its_file_is_called(
+    run: Callable[..., int], project: Path, files: dict[str, Path], expected: Evaluation,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The same weights behind another normalisation are another network, and so are others' examples other numbers."""
+    write_npz(project / "few.npz", expected.adversarial)
+    weights = ("--weights", files["pt"], "--arch", "tiny_resnet8", "--attack", "pgd", "--name", "one")
+    onnx = ("--onnx", files["onnx"], "--name", "two")
+    for named, changed, options in (
+        (weights, ("--mean", "0.3", "--std", "0.4"), "--arch, --mean or --std"),
+        (onnx, ("--adversarial", "few.npz"), "--adversarial"),
+    ):
+        assert run(*named) == 0
+        before, _, _ = written(project, named[-1])
+        capsys.readouterr()
+        assert run(*named, *changed) == 2
+        assert f"evaluations/{named[-1]} is an evaluation with other {options}: give --name" in capsys.readouterr().err
+        assert written(project, named[-1])[0] == before
+    (project / "again.pt").write_bytes(files["pt"].read_bytes())
+    assert run("--weights", "again.pt", *weights[2:]) == 0
+
+
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"provenance": 1}', "\xff"])
 def test_a_folder_of_something_else_is_told(
     run: Callable[..., int], project: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str], text: str
@@ -313,16 +337,31 @@ def test_an_onnx_file_is_asked_and_never_differentiated(
     assert np.abs(adversarial["square_x"] - to_images(read_split(project / DATA["test_x"], project / DATA["test_y"]).x).numpy()[adversarial["square_index"]]).max() <= 0.1 + 1e-6  # fmt: skip
 
 
-def linear(tmp_path: Path, batch: int | str, *, softmax: bool = False, size: int = 8) -> Path:
-    """An ONNX file that no exporter of ours made: one linear layer."""
-    weights = np.random.default_rng(0).normal(size=(size * size, 10)).astype(np.float32)
-    nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["z"])]
-    nodes += [helper.make_node("Softmax", ["z"], ["p"])] if softmax else []
+def linear(
+    tmp_path: Path,
+    batch: int | str,
+    last: tuple[str, str] = ("Identity", "z"),
+    *,
+    size: int = 8,
+    told: int | str | None = None,
+    classes: int = 10,
+    kind: int = TensorProto.FLOAT,
+) -> Path:
+    """An ONNX file that no exporter of ours made: one linear layer, and `last`, an operator on ``x`` or ``z``.
+
+    `told` is what it says of its size, and of what comes out, which is of type `kind`, it tells the rank alone.
+    """
+    weights = np.random.default_rng(0).normal(size=(size * size, classes)).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["z"]),
+        helper.make_node(last[0], [last[1]], ["out"]),
+    ]
     graph = helper.make_graph(
         nodes,
         "linear",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, size, size])],
-        [helper.make_tensor_value_info("p" if softmax else "z", TensorProto.FLOAT, [batch, 10])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, told or size, told or size])],
+        [helper.make_tensor_value_info("out", kind, [*"abcd"] if last[1] == "x" else [*"ab"])],
         [numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -345,10 +384,33 @@ def test_a_file_for_other_images_is_no_use(tmp_path: Path, data: tuple[Split, Ca
         open_network(linear(tmp_path, 1, size=16), data[1], 1)
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (
+            {"last": ("ArgMax", "z"), "kind": TensorProto.INT64},
+            r"two images with tensor\(int64\) \[1, 10\], and logits",
+        ),
+        (
+            {"last": ("Identity", "x")},
+            r"tensor\(float\) \[2, 1, 8, 8\], and logits are tensor\(float\) \[2, 10\]: export",
+        ),
+        ({"last": ("Transpose", "z")}, r"two images with tensor\(float\) \[10, 2\]"),
+        ({"size": 16, "told": "side"}, r"fails on images of digits: .*: choose the data that it was trained for"),
+        ({"classes": 4}, "tells 4 classes apart, and digits has 10"),
+    ],
+)
+def test_a_file_that_makes_no_logits_is_told_at_once(
+    tmp_path: Path, data: tuple[Split, Card], file: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=rf"(?s)linear\.onnx .*{said}"):
+        open_network(linear(tmp_path, "any", **file), data[1], 1)
+
+
 def test_a_file_that_gives_probabilities_is_refused_with_1(
     run: Callable[..., int], project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("--onnx", linear(tmp_path, "any", softmax=True), "--name", "softmax") == 1
+    assert run("--onnx", linear(tmp_path, "any", ("Softmax", "z")), "--name", "softmax") == 1
     assert "look like probabilities" in capsys.readouterr().err
     assert not (project / "evaluations/softmax").exists()
 
@@ -375,10 +437,39 @@ def test_examples_of_something_else_are_refused(
         Examples.read(tmp_path / "a.npz", data[0], 0.1)
 
 
-def test_a_single_array_is_no_file_of_examples(tmp_path: Path, data: tuple[Split, Card]) -> None:
-    np.save(tmp_path / "a.npy", np.zeros((2, 1, 8, 8), np.float32))
-    with pytest.raises(InputError, match=r"a\.npy is an \.npy, and an \.npz"):
-        Examples.read(tmp_path / "a.npy", data[0], 0.1)
+def bytes_of(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "No data left in file"),
+        (bytes_of(aa_x=np.zeros(9))[:-9], "File is not a zip file"),
+        (zipped("aa_x.npy", b"no array"), "aa_x in it is no array"),
+        (bytes_of(aa_x=np.zeros(999)).replace(bytes(999), bytes(998) + b"1"), "Bad CRC-32"),
+        (
+            b"\x93NUMPY\x01\x00\x36\x00{'descr': '<f4', 'fortran_order': False, 'shape': ()}\n" + bytes(4),
+            "single array",
+        ),
+    ],
+    ids=["empty", "cut", "text", "damaged", "npy"],
+)
+def test_what_is_no_file_of_examples_is_told(
+    tmp_path: Path, data: tuple[Split, Card], content: bytes, said: str
+) -> None:
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.npz cannot be read as an \.npz .*{said}.*: give the adversarial\.npz"):
+        Examples.read(tmp_path / "a.npz", data[0], 0.1)
 
 
 def test_without_unbiased_examples_those_that_fooled_count(

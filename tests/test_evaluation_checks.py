@@ -1,5 +1,8 @@
 """The checks: a sound network passes all, and each trick is caught by the one that is meant for it."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,10 @@ from hypothesis import strategies as st
 from small_evaluations import CLASSES, Net, labelled, settings, small_budgets, trained
 from torch import Tensor, nn
 
+from absld.attacks import autoattack
+from absld.attacks.gradient import pgd
 from absld.data.dataset import Split, to_images
+from absld.errors import EvaluationRefusedError
 from absld.evaluation.checks import (
     attack_order,
     deterministic,
@@ -22,9 +28,10 @@ from absld.evaluation.contest import Contest
 from absld.evaluation.evaluate import evaluate
 from absld.evaluation.forward import Forward
 from absld.evaluation.probes import probes
-from absld.evaluation.refusals import EvaluationRefusedError
 from absld.evaluation.verdicts import Kept, Verdict
+from absld.records.attacks import AUTOATTACK
 
+REAL = autoattack.perturb
 CURVES = {"n": 44, "eps": [0.03, 0.12], "steps": [2, 10]}
 CONCERNED = {"gradient_not_zero", "huge_eps", "logit_scale", "transfer", "attack_order", "square_beats_apgd"}
 
@@ -112,6 +119,45 @@ def test_a_random_network_is_caught(net: Net, split: Split) -> None:
 class Noise(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return z + 1e-3 * torch.rand(len(z), 1)
+
+
+# attacks that do not attack -----------------------------------------------------------------------------------------
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, *working: str) -> None:
+    """Of AutoAttack's parts only those `working` do anything."""
+
+    def perturb(part: Any, x: Tensor, y: Tensor, seed: int) -> Tensor:
+        return REAL(part, x, y, seed) if type(part).__name__ in working else x
+
+    monkeypatch.setattr(autoattack, "perturb", perturb)
+
+
+def test_gradients_that_find_nothing_where_square_does_are_caught(
+    net: Net, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, "SquareAttack")
+    with small_budgets():
+        check = evaluate(trained(), None, split, CLASSES, settings(aa=True)).checks["square_beats_apgd"]
+    assert not check["passed"], check
+
+
+@pytest.mark.parametrize(("parts", "passed"), [(AUTOATTACK, False), (["fab_t", "square"], True)])
+def test_autoattack_must_beat_pgd_if_its_apgd_ran(
+    split: Split, monkeypatch: pytest.MonkeyPatch, parts: list[str], passed: bool
+) -> None:
+    broken(monkeypatch)
+    check = evaluate(trained(), None, split, CLASSES, settings(aa=parts)).checks["attack_order"]
+    assert check["passed"] is passed, check
+    assert ("aa leaves more than pgd" in check["detail"]) is not passed
+
+
+def test_walks_that_weaken_with_their_length_are_caught(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("absld.evaluation.curves.pgd", lambda walk: pgd(replace(walk, steps=21 - walk.steps)))
+    curves = {"n": 44, "eps": [], "steps": [1, 20]}
+    check = evaluate(trained(), None, split, CLASSES, settings(eps=0.3, curves=curves)).checks["attack_order"]
+    assert not check["passed"], check
+    assert "pgd_steps_20 leaves more than pgd_steps_1" in check["detail"]
 
 
 # check by check ------------------------------------------------------------------------------------------------------

@@ -98,9 +98,6 @@ def test_from_two_classes_to_a_thousand(classes: int) -> None:
     assert found.checks["huge_eps"]["passed"]
 
 
-"""BatchNorms that follow no convolution, or one that a shortcut sees too: the first of each block, and the last of all."""
-
-
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"wrn_34_10", "dm_wrn_70_16"}))
 def test_folding_batchnorm_changes_nothing_but_rounding(architecture: str) -> None:
     net = build(Spec(architecture, 10, 3, 8, ((0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))).train()

@@ -11,7 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_evaluations import CLASSES, STANDARD, Net, assert_same, labelled, settings, small_budgets, trained
+from small_evaluations import (
+    CLASSES,
+    STANDARD,
+    Killed,
+    KilledAfter,
+    Net,
+    assert_same,
+    labelled,
+    settings,
+    small_budgets,
+    trained,
+)
 from torch import Tensor, nn
 
 from absld.attacks import autoattack
@@ -44,22 +55,6 @@ def _small_budgets() -> Iterator[None]:
 
 
 WHOLE = settings(aa=True, curves={"n": 20, "eps": [0.05], "steps": [2]})
-
-
-class Killed(BaseException):
-    pass
-
-
-class KilledAfter:
-    """A watcher that lets so many messages pass."""
-
-    def __init__(self, messages: int) -> None:
-        self.left = messages
-
-    def __call__(self, text: str, done: int, total: int) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
 
 
 @pytest.mark.usefixtures("_small_budgets")
@@ -98,6 +93,35 @@ def test_finished_chunks_are_read_back_and_not_computed_again(net: Net, split: S
     again = evaluate(net, net, split, CLASSES, settings(), scratch=tmp_path)
     np.testing.assert_array_equal(again.verdicts["pgd"][:10], found.verdicts["clean"][:10])
     assert not np.array_equal(again.verdicts["pgd"][:10], found.verdicts["pgd"][:10])
+
+
+def test_what_was_done_before_is_no_work_of_now(net: Net, split: Split, tmp_path: Path) -> None:
+    """The bar begins where the last one ended, so nothing that was read back counts as speed."""
+    clean, pgd = 44 * 1, 44 * (5 * 3 + 1)
+    job = Job(net, split, CLASSES, settings(), tmp_path, only=["clean", "pgd"])
+    examined(job, 1, Telling())
+    for number in (2, 4):
+        (tmp_path / f"pgd-{number:05d}.npz").unlink()
+    left = 14 * (5 * 3 + 1)  # the third chunk, of ten images, and the last, of four
+    told: list[int] = []
+    examined(job, 1, Telling(lambda text, done, total: told.append(done)))
+    assert told[0] == 100 * (clean + pgd - left) // (clean + pgd)
+    assert told == sorted(told)
+    assert told[-1] == 100
+
+
+def test_a_chunk_that_a_power_cut_has_spoilt_is_done_again(net: Net, split: Split, tmp_path: Path) -> None:
+    job = Job(net, split, CLASSES, settings(), tmp_path, only=["clean", "fgsm", "pgd"])
+    undisturbed, _, _ = examined(job, 1, Telling())
+    whole = (tmp_path / "pgd-00001.npz").read_bytes()
+    for name, content in (("clean-00000", b""), ("fgsm-00002", bytes(len(whole))), ("pgd-00001", whole[:-99])):
+        (tmp_path / f"{name}.npz").write_bytes(content)
+    bench, plan = job.begin(Telling())
+    bench.work(plan, Share(1, 2))  # asks about the others' chunks, which are not its own to mend
+    found, _, _ = examined(job, 1, Telling())
+    for key, verdict in undisturbed.items():
+        np.testing.assert_array_equal(found[key].label, verdict.label)
+    assert (tmp_path / "pgd-00001.npz").read_bytes() == whole
 
 
 class Heavier(Net):
@@ -162,8 +186,13 @@ def test_another_version_is_named(net: Net, split: Split, tmp_path: Path, monkey
 
 def test_chunks_of_nobody_are_refused(net: Net, split: Split, tmp_path: Path) -> None:
     write_npz(tmp_path / "clean-00000.npz", {"label": np.zeros(10, np.int16)})
-    with pytest.raises(InputError, match=r"chunks but no fingerprint\.json"):
-        examined(Job(net, split, CLASSES, settings(), tmp_path), 1, Telling())
+    for content in (None, ""):
+        if content is not None:
+            (tmp_path / "fingerprint.json").write_text(content)
+        with pytest.raises(
+            InputError, match=r"chunks but no fingerprint\.json that .* to begin anew, delete the folder"
+        ):
+            examined(Job(net, split, CLASSES, settings(), tmp_path), 1, Telling())
 
 
 def test_a_mapped_file_is_sent_by_its_path_and_a_piece_of_it_is_not(tmp_path: Path) -> None:
@@ -296,18 +325,3 @@ def test_memory_that_does_not_hold_one_image_is_an_error(net: Net, split: Split)
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         evaluate(Full().eval(), net, split, CLASSES, settings())
-
-
-UNFOLDED = {"preact_resnet18": 9, "preact_resnet18_bare": 8}
-
-
-def test_progress_rises_to_the_end_and_names_accuracies(net: Net, split: Split) -> None:
-    told: list[tuple[str, int, int]] = []
-    evaluate(net, net, split, CLASSES, settings(), on_progress=lambda *message: told.append(message))
-    ends = [i for i, (_, done, total) in enumerate(told) if done == total]
-    assert told[-1][1] == told[-1][2]
-    assert "clean" in told[-1][0]
-    assert "%" in told[-1][0]
-    done = [done for _, done, _ in told]
-    assert all(0 <= done <= total for _, done, total in told)
-    assert done[: ends[0] + 1] == sorted(done[: ends[0] + 1])

@@ -18,11 +18,11 @@ from small_exports import CLASSES, SPEC, WANTED, Exported, evaluation, images, r
 from torch import nn
 
 from absld.data.dataset import write_card
-from absld.errors import InputError
+from absld.errors import InputError, ParityError
 from absld.evaluation.arrays import write_npz
 from absld.export.artefact import torch_network
 from absld.export.onnx_file import to_onnx
-from absld.export.parity import ParityError, measure, onnx_network
+from absld.export.parity import measure, onnx_network
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec
 from absld.params.root import Params
@@ -168,9 +168,10 @@ def test_the_stage_writes_what_its_contract_says(
     measured["provenance"]["weights_sha256"] = sha256_of(reads["best"])
     write_json(reads["evaluation"], measured)
     write_npz(reads["adversarial"], exported.adversarial)
-    for axis in ("test_x", "test_y", "validation_x", "validation_y"):
-        with reads[axis].open("wb") as file:
-            np.save(file, exported.test.x if axis.endswith("x") else exported.test.y)
+    for name, split in (("test", exported.test), ("validation", exported.validation)):
+        for axis in ("x", "y"):
+            with reads[f"{name}_{axis}"].open("wb") as file:
+                np.save(file, getattr(split, axis))
     writes = {name: tmp_path / "out" / Path(path).name for name, path in EXPORT.writes.items()}
     params = Params.model_construct(export=WANTED.model_copy(update={"opset": 20}))
     work(Opened(EXPORT, ROOT, {"method": "absld", "seed": "0"}, params, reads, writes))
@@ -179,6 +180,7 @@ def test_the_stage_writes_what_its_contract_says(
     assert (card["run"], card["student"]["opset"]) == ("absld-s0", 20)
     assert card["student"]["parameters"] == sum(parameter.numel() for parameter in exported.student.parameters())
     assert card["file"]["sha256"] == sha256_of(writes["student"])
+    assert card["parity"]["images"] == exported.card["parity"]["images"] == 300 + 40 + 9
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "absld-s0  Square on torch  (100 % done)"
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_exports import SPEC, Exported, images, trained
 
+from absld.errors import ParityError
 from absld.export.artefact import torch_network
-from absld.export.parity import ParityError, compare, measure, onnx_network
+from absld.export.parity import compare, measure, onnx_network
 
 
 @pytest.mark.parametrize("size", [2, 7, 256])

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from small_exports import SPEC, WANTED, run_export, trained
 from torch.nn import functional as F
 
 from absld.data.dataset import Split, to_images
@@ -298,6 +299,34 @@ def test_the_folder_holds_what_was_kept_and_nothing_older(
     assert read_json(tmp_path / "variants/variants.json")["fp16"] is None
     _write(writes, digits.model, {}, [])
     assert sorted(path.name for path in (tmp_path / "variants").iterdir()) == ["variants.json"]
+
+
+def test_an_export_calibrates_on_validation_and_measures_on_test(tmp_path: Path) -> None:
+    both = WANTED.model_copy(update={"variants": Variants(fp16=True, int8=True, tolerance=1)})
+    made = run_export(trained(SPEC), tmp_path, wanted=both)
+    content = (tmp_path / "variants/student_int8.onnx").read_bytes()
+    for split, same in ((made.validation, True), (made.test, False)):
+        again = int8(made.model, {}, calibration(made.student, split, EPS, Telling()))
+        assert (onnx.load_from_string(again).graph == onnx.load_from_string(content).graph) is same
+    told = made.card["variants"]
+    assert told["images"] == {"clean": 300, "stored": 49, "square": made.card["onnx"]["square"]["n"]}
+    x, y = to_images(made.test.x).numpy(), made.test.y
+    stored = [(made.adversarial[f"{attack}_x"], made.adversarial[f"{attack}_y"]) for attack in ("pgd", "aa")]
+    page = (tmp_path / "card.md").read_text(encoding="utf-8")
+    for form, file in (
+        ("fp32", "student.onnx"), ("fp16", "variants/student_fp16.onnx"), ("int8", "variants/student_int8.onnx")
+    ):  # fmt: skip
+        network = onnx_network((tmp_path / file).read_bytes(), threads=1)
+        right = network(x).argmax(1) == y
+        each = [right[y == label].mean() for label in range(10)]
+        found = told[form]["accuracy"]
+        assert found["clean_average"] == pytest.approx(np.mean(each))
+        assert found["clean_worst"] == pytest.approx(min(each))
+        assert found["stored"] == pytest.approx(np.concatenate([network(a).argmax(1) == b for a, b in stored]).mean())
+        cells = [f"{100 * found[name]:.1f}" for name in ("clean_average", "clean_worst", "stored", "square")]
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{file}` |")]
+        assert row.split(" | ")[2:6] == cells
+    assert made.card["onnx"]["square"]["accuracy"] == told["fp32"]["accuracy"]["square"]
 
 
 @pytest.mark.slow

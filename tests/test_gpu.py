@@ -24,11 +24,20 @@ from absld.networks.folded import Folded
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Classifier
 from absld.training.checkpoint import Checkpoint
+from absld.training.fit import begin, train_epoch
 from absld.training.session import train_network
 from absld.training.task import Held, Task
 
 pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def every_graph() -> Iterator[None]:
+    """Torch may leave out CUDA graphs, or give them up, without an error; it counts that."""
+    before = counters["inductor"]["cudagraph_skips"]
+    yield
+    assert counters["inductor"]["cudagraph_skips"] == before, "a CUDA graph was left out: see TORCH_LOGS=cudagraphs"
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +147,42 @@ def test_no_step_waits_for_the_device() -> None:
     assert number > 0, "no step was watched"
 
 
+class Watched(Fast):
+    """From the third batch of an epoch to its end, waiting for the device is an error."""
+
+    def batches(self, task: Task, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        for number, each in enumerate(super().batches(task, batch_size, generator)):
+            if number == 2:
+                torch.cuda.set_sync_debug_mode("error")
+            yield each
+        assert torch.cuda.get_sync_debug_mode() == 2, "no step was watched"
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_bfloat16_graphs_and_the_memory_train_together() -> None:
+    """Two epochs, each with a smaller last batch. The loss is the plain engine's within 2 %; no step waits."""
+    of, block = there(task(per_class=12)), block_of("absld")
+    engine = Watched(of, 8, reduces=lambda network: True, compiles=True, remembers=True, say=pytest.fail)
+    losses: list[list[float]] = []
+    for each in (PLAIN, engine):
+        student, method = seeded(1).to(GPU), make("absld", block)
+        nets = each.networks(student, seeded(2).to(GPU), None)
+        run = begin(method, student, block.optimiser, of, each)
+        try:
+            sums = [train_epoch(run, method, nets, of, each, epoch, lr=0.001, batch_size=8) for epoch in (1, 2)]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        losses.append([float(epoch.loss / epoch.count.sum()) for epoch in sums])
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    report = engine.report()
+    assert (report["precision"], report["teacher_precision"]) == ("bfloat16", "bfloat16")
+    assert float(report["seconds_compiling"]) > 0
+    assert sum(memory.asked + memory.remembered for memory in engine.memories) == 2 * len(of.x)
+    views = (*engine.views, *(memory.ask for memory in engine.memories))
+    assert all(run is not view.network for view in views for run in view.runs.values())
+
+
 def trained(folder: Path, epochs: int, name: str) -> Any:
     of = there(task())
     block = getattr(DIGITS.methods, name)
@@ -177,3 +222,24 @@ def test_an_evaluation_that_runs_out_of_memory_splits_its_passes() -> None:
     assert forward.pieces > 1
     del held
     torch.testing.assert_close(forward(x), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_evaluation_that_runs_out_of_memory_goes_on_uncompiled() -> None:
+    """A smaller size is compiled and replayed while there is room; then there is none for the largest."""
+    lines: list[str] = []
+    forward = Forward(seeded(1).to(GPU))
+    forward.quicken(2**15, passes=10**15, say=lines.append)
+    assert forward.fixed is not None
+    x, big = torch.rand(2**12, 1, 8, 8, device=GPU), torch.rand(2**15, 1, 8, 8, device=GPU)
+    whole = [forward(x) for _ in range(2)]
+    assert not lines and list(forward.fixed.runs) == [(2**12, False)]
+    torch.testing.assert_close(whole[0], forward.network(x), rtol=1e-4, atol=1e-5)
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    held = torch.empty(free - 2**27, dtype=torch.uint8, device=GPU)
+    z = forward.with_room(lambda: forward(big), len(big))
+    assert forward.pieces > 1 and forward.fixed is None
+    assert lines and all(line.startswith("not compiled") for line in lines)
+    del held
+    torch.testing.assert_close(z, forward.network(big), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(forward(x), whole[1], rtol=1e-4, atol=1e-5)

@@ -16,7 +16,10 @@ from absld.params.data import Public
 from absld.params.load import load
 from absld.records.files import read_json, sha256_of, write_json
 from absld.records.layout import RunKey
+from pipeline.chosen_runs import chosen
 from pipeline.kept import Kept, keep
+from pipeline.public_params import public_params
+from pipeline.settings import edited
 
 ROOT = Path(__file__).parents[1]
 KEYS = (RunKey("rslad", 0), RunKey("absld", 0))
@@ -134,6 +137,7 @@ def test_the_parameters_are_kept_but_for_where_the_images_lie(project: Path) -> 
     assert Path(str(mine.data.root)).is_absolute()
     assert theirs.data.root is None
     assert mine.model_dump(exclude={"data"}) == theirs.model_dump(exclude={"data"})
+    assert (project / "docs/results/clothes/absld-s0/params.yaml").read_text() == public_params(project / "params.yaml")
     everything = [path.read_bytes() for path in (project / "docs").rglob("*") if path.is_file()]
     assert not any(str(mine.data.root).encode() in content for content in everything)
 
@@ -255,3 +259,26 @@ def test_the_command_keeps_says_so_and_compare_takes_what_is_kept(
     assert f"n = {20 * len(CLASSES)};" in of_runs
     assert absld("keep", "docs/results/clothes") == 2
     assert "`absld repro` makes them" in capsys.readouterr().err
+
+
+# --- what `absld compare` takes where nobody names a run -----------------------------------------------------------------
+
+
+def test_compare_takes_the_runs_of_params_that_are_up_to_date_in_its_order(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_made(project, RunKey("trades", 0), invented(RunKey("trades", 0), ATTACKS))  # of another params.yaml
+    assert chosen(project) == (["rslad-s0", "absld-s0"], None)
+    path = project / "params.yaml"
+    path.write_text(edited(path.read_text(), ["runs.seeds=[1, 0]"]))
+    shutil.copytree(project / "runs/rslad-s0", project / "runs/rslad-s1")
+    (project / "runs/absld-s0/evaluation/verdicts.npz").unlink()
+    runs, remark = chosen(project)
+    assert runs == ["rslad-s1", "rslad-s0"]
+    assert remark == "Left out: absld-s1 (not evaluated), absld-s0 (out of date); `absld repro` makes them."
+    path.write_text("data: {}\n")
+    assert chosen(project).runs == ["absld-s0", "rslad-s0", "rslad-s1", "trades-s0"]
+    assert absld("compare", "--attack", "pgd") == 0
+    said = capsys.readouterr()
+    assert "trades-s0" in said.out
+    assert said.err.startswith("All in runs/")

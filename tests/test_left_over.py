@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ruamel.yaml import YAML
 from shell_project import new_project
 from still_alive import descendants, lives
 
@@ -147,6 +148,25 @@ def test_a_dvc_lock_that_dvc_was_killed_at_is_as_before(
     assert (project / "one.txt").stat().st_mtime_ns == made or not kept
 
 
+def test_no_cut_of_a_dvc_lock_passes_for_whole_with_half_a_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absld: Callable[..., int]
+) -> None:
+    project = new_project(tmp_path, monkeypatch)
+    assert absld("repro") == 0
+    whole = (project / "dvc.lock").read_text()
+    stages = YAML(typ="safe").load(whole)["stages"]
+    assert len(stages) > 1 and dvc_files._is_whole(whole)
+    found = [whole[:end] for end in range(len(whole)) if dvc_files._is_whole(whole[:end])]
+    assert [len(YAML(typ="safe").load(cut)["stages"]) for cut in found] == list(range(1, len(stages)))
+    for cut in found:
+        assert YAML(typ="safe").load(cut)["stages"].items() <= stages.items()
+
+
+@pytest.mark.parametrize("stages", ["text", "[]", "{one: text}", "{one: }", "{one: {cmd: x, outs: }}"])
+def test_what_is_no_list_of_stages_is_not_whole(stages: str) -> None:
+    assert not dvc_files._is_whole(f"schema: '2.0'\nstages: {stages}\n")
+
+
 def test_a_dvc_lock_with_a_conflict_is_its_user_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absld: Callable[..., int]
 ) -> None:
@@ -165,7 +185,9 @@ def test_what_another_dvc_uses_is_not_forgotten(
     assert absld("repro", "one") == 0
     used = used_by(os.getpid(), project)
     (project / dvc_files.NOTE).write_text(used)
-    assert absld("repro", "one", "--force") == 2
+    (project / ".absld/scratch/train-rslad-s0-0123").mkdir(parents=True)
+    assert absld("repro", "--force") == absld("repro", "one", "--force") == 2
+    assert (project / ".absld/scratch/train-rslad-s0-0123").is_dir()
     assert "another command uses this project's files" in capfd.readouterr().err
     assert (project / dvc_files.NOTE).read_text() == used
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from mlflow_runs import everything, history, new_project, runs_of, write_report, write_run
+from mlflow_runs import client_of, everything, history, new_project, runs_of, write_report, write_run
 
 from absld.params.load import load
 from absld.params.root import Params
@@ -19,6 +19,7 @@ from absld.watch.mlflow_mirror import training
 from absld.watch.replay import Files, Report
 from absld.watch.store import open_store
 from pipeline.publish import mirror, publish
+from pipeline.settings import edited
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,6 +141,19 @@ def test_publish_finds_every_run_of_the_project_and_the_run_that_was_trained_liv
     assert "aa" not in once["pipeline"]["points"]
     assert "absld/pgd_worst" in once["pipeline"]["points"]
     assert publish(finished, params, ()) == []
+    assert everything(finished) == once
+
+
+def test_mlflow_is_told_no_secret_and_no_folder_of_this_machine(finished: Path) -> None:
+    file, sha256 = finished / "params.yaml", "0123456789abcdef" * 4
+    stored = f"eps: 0.1, architecture: tiny_resnet16, normalisation: null, sha256: {sha256}"
+    secret = f'teacher={{source: url, url: "https://ada:secret@example.org/b.pt?token=secret", {stored}}}'
+    file.write_text(edited(file.read_text(encoding="utf-8"), [secret]), encoding="utf-8")
+    publish(finished, load(file), ())
+    once = everything(finished)
+    told = client_of(finished).download_artifacts(once["absld-s0"]["id"], "params.yaml")
+    assert "https://example.org/b.pt" in Path(told).read_text() and "secret" not in Path(told).read_text()
+    publish(finished, load(file), ())
     assert everything(finished) == once
 
 

@@ -74,7 +74,15 @@ def test_a_replay_tells_mlflow_all_that_the_files_say(root: Path, files: Files, 
     assert parent.data.metrics == {"absld/pgd_average": 0.5, "absld/pgd_worst": 0.25, "absld/pgd_overall": 0.375}
     client = client_of(root)
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert names >= {"history.csv", "evaluation.json", "card.json", "card.md", "student.onnx", "classwise.json"}
+    assert names >= {
+        "history.csv",
+        "evaluation.json",
+        "card.json",
+        "card.md",
+        "student.onnx",
+        "classwise.json",
+        "params.yaml",
+    }
     assert [file.path for file in client.list_artifacts(parent.info.run_id, "figures")] == ["figures/bars.svg"]
     assert list((root / "mlruns").iterdir())  # beside the database
 
@@ -108,6 +116,15 @@ def test_a_run_that_is_being_trained_is_left_alone(root: Path, files: Files) -> 
         points = points_of(root, "absld-s0")
         other.communicate("")
     assert (statuses, points) == ({"RUNNING"}, [])
+
+
+def test_a_run_that_another_machine_trains_is_left_alone(root: Path, files: Files) -> None:
+    with training(root, WHO):
+        for run in runs_of(root).values():
+            client_of(root).set_tag(run.info.run_id, "absld.host", "another")
+        replay(root, [(WHO, files)], None)
+        assert {run.info.status for run in runs_of(root).values()} == {"RUNNING"}
+        assert points_of(root, "absld-s0") == []
 
 
 def test_what_is_measured_anew_replaces_the_old_and_what_is_no_longer_measured_is_nan(root: Path, files: Files) -> None:

@@ -101,6 +101,17 @@ MISTAKES = {
         "needs a momentum",
     ),
     "bounds that exclude 1": (_set("methods", "absld", "tau_min", to=2), "methods.absld", "tau_min <= 1 <= tau_max"),
+    "fewer images than classes": (
+        _set("evaluate", "attacks", "aa", "n", to=9),
+        "evaluate.attacks.aa.n",
+        "9 images are fewer than the 10 classes",
+    ),
+    "fewer images of a curve than classes": (_set("evaluate", "curves", "n", to=9), "evaluate.curves.n", "10 classes"),
+    "a radius twice": (
+        _set("evaluate", "curves", "eps", to=["2/255", 0.12345671, 0.12345672]),
+        "evaluate.curves.eps[2]",
+        "'0.123457' is listed twice",
+    ),
     "too many validation images": (_set("data", "validation_per_class", to=139), "data.validation_per_class", "139"),
     "a teacher that needs a teacher": (
         lambda d: d["teacher"].update(method={"absld": d["methods"]["absld"]}),

@@ -1,5 +1,6 @@
 """Lines that tell how far a stage is."""
 
+import io
 import time
 from collections.abc import Iterator
 
@@ -46,6 +47,29 @@ def test_progress_starts_anew_with_the_next_attack(clock: list[float], capsys: p
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "absld-s0  PGD-20  (50 % done)  4 s left"
     assert lines[-1] == "absld-s0  CW-30  (50 % done)  1 min 40 s left"
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_too_an_hour_between_two_parts_has_a_time(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")  # too narrow for the line
+    file = Terminal()
+    with Progress("absld-s0", file=file) as progress:
+        progress("PGD-20", 40, 100)  # gone on with: forty parts say nothing of the speed
+        clock[0] += 3600
+        progress("PGD-20, which takes very long, on a very large network", 41, 100)
+        clock[0] += 1800
+        progress("PGD-20, which takes very long, on a very large network", 41, 100)  # half of a part is no part
+    shown = file.getvalue()
+    assert "59 h 0 min left  absld-s0  PGD-20" in shown
+    assert shown.count(" left  ") == shown.count("59 h 0 min left  ")
 
 
 def test_durations() -> None:

@@ -248,16 +248,45 @@ def test_a_student_that_was_exported_anew_is_a_version_of_its_own(project: Path)
     assert sorted(link["version"] for [link] in linked) == [1, 2]
 
 
-def test_what_the_registry_refuses_is_not_recorded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_registry_refuses_is_not_recorded(
+    project: Path, absld: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuses(*_: object) -> None:
         raise MlflowException("the disk is full")
 
     (project / promote.RECORD).write_text('{"alias": "before"}\n')
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", refuses)
-    with pytest.raises(InputError, match="MLflow refuses: the disk is full"):
-        promote.promote(candidate(project, "absld-s0"), "champion", None)
+    assert absld("promote", "absld-s0") == 2
+    assert "MLflow refuses: the disk is full" in capsys.readouterr().err
     assert lines(project) == [{"alias": "before"}]
+    versions = client_of(project).search_model_versions(f"name = '{MODEL}'")
+    assert versions and not any(key.startswith("champion.") for version in versions for key in version.tags)
     assert [path.name for path in project.iterdir() if "promotions" in path.name] == [promote.RECORD]
+
+
+def test_tags_that_could_not_be_written_are_written_by_the_next_promotion(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_tag = MlflowClient.set_model_version_tag
+
+    def breaks(client: MlflowClient, name: str, version: str, key: str, value: str) -> None:
+        if key == "champion.who":
+            raise MlflowException("the connection broke")
+        set_tag(client, name, version, key, value)
+
+    chosen = candidate(project, "absld-s0")
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_model_version_tag", breaks)
+        with pytest.raises(MlflowException, match="the connection broke"):
+            promote.promote(chosen, "champion", "fairer")
+    [line] = lines(project)
+    said = promote.promote(chosen, "champion", "not recorded")
+    assert said.endswith("version 1, already: its tags were completed, nothing else was changed")
+    aliases, versions = registry(project)[MODEL]
+    assert (aliases, lines(project)) == ({"champion": 1}, [line])
+    assert (versions[1]["champion.when"], versions[1]["champion.reason"]) == (line["when"], "fairer")
+    assert versions[1]["champion.gate.min_aa_average"] == "passed: 0.6, limit 0.5"
+    assert promote.promote(chosen, "champion", None).endswith("already: nothing was changed")
 
 
 def test_a_command_that_only_shows_the_gates_imports_neither_torch_nor_mlflow(project: Path) -> None:

@@ -21,6 +21,7 @@ from absld.report.tables import Line, class_table, results_table
 from absld.report.terminal import Results
 from absld.report.terminal import class_table as terminal_table
 from absld.report.wording import attack_settings, points
+from pipeline.evaluate import table
 
 BY_HAND = {"rslad": ([9, 5], [8, 6], [7, 4]), "absld": ([8, 7], [9, 6], [7, 6])}
 """Correct images of 10 a class and seed. Averages: rslad .7 .7 .55, absld .75 .75 .65; worst: .5 .6 .4 and .7 .6 .6."""
@@ -174,6 +175,23 @@ def shown(summary: Summary, width: int) -> list[list[str]]:
     console = Console(width=width, record=True, file=StringIO())
     console.print(Results(summary))
     return [line.split() for line in console.export_text().splitlines()]
+
+
+def test_names_in_brackets_are_no_markup_of_the_terminal() -> None:
+    names = [f"[c{name}]" for name in DIGITS]  # rich takes what begins with a letter for markup
+    runs = [run_of(method, 0, [5] * len(names), names) for method in TWELVE]
+    (heads,) = [words for words in shown(summarise(runs, "rslad", teacher(names)), 250) if words[:1] == ["Method"]]
+    assert heads[1:11] == names
+    accuracy = {"per_class": dict.fromkeys(names, 0.5), "average": 0.5, "worst": 0.5, "overall": 0.5, "nsd": 0.0}
+    evaluation = {
+        "dataset": "digits",
+        "classes": names,
+        "threat_model": {"eps_text": "0.1"},
+        "attacks": {"clean": {"n": 10, "settings": {}, "accuracy": accuracy}},
+    }
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(table(evaluation))
+    assert {f"{name} 50.0" for name in names} <= {" ".join(line.split()) for line in console.export_text().splitlines()}
 
 
 def test_a_narrow_terminal_leaves_the_classes_out_and_says_so() -> None:

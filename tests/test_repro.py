@@ -146,3 +146,19 @@ def wait_for(condition: "object") -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_force_goes_on_from_nothing_but_keeps_the_work_of_what_is_not_named(
+    project: Path, absld: Callable[..., int]
+) -> None:
+    def work() -> list[str]:
+        found = (project / ".absld").glob("*/*-0123")
+        return sorted(path.relative_to(project / ".absld").as_posix() for path in found)
+
+    for name in ("scratch/train-rslad-s0", "scratch/train-rslad-s00", "scratch/evaluate_model-mine", "brought/start"):
+        (project / f".absld/{name}-0123").mkdir(parents=True)
+    (project / ".absld/finished/train-rslad-s0-0123").mkdir(parents=True)
+    assert absld("repro", "one", "train@rslad-0", "--force") == 0
+    assert work() == ["brought/start-0123", "scratch/evaluate_model-mine-0123", "scratch/train-rslad-s00-0123"]
+    assert absld("repro", "--force") == 0
+    assert work() == ["scratch/evaluate_model-mine-0123"]

@@ -177,6 +177,19 @@ def test_what_was_made_twice_is_made_last(folder: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_runs_that_were_never_kept_are_not_made(folder: Path, tmp_path: Path) -> None:
+    verdicts = {"clean": counted(9, 9, 9, 9), "pgd": counted(5, 5, 5, 5)}
+    of_three = params(tmp_path, "runs.methods=[trades, rslad, absld]")
+    for method in ("trades", "absld"):
+        write_kept(folder, RunKey(method, 0), verdicts, of_three)
+    assert list(commands(read(folder), "kept")) == [
+        "cp kept/trades-s0/params.yaml params.yaml",
+        "absld repro export@trades-0 export@absld-0 --set data.root=FOLDER",
+        "absld keep kept trades-s0 absld-s0",
+        "python -m pipeline.results",
+    ]
+
+
 def test_what_is_kept_can_be_put_beside_the_paper(many: Path) -> None:
     [run] = comparison.read_runs(many.parents[2], [str(many / "absld-s0")])
     assert (run.key, run.state["seed"]) == (RunKey("absld", 0), 0)

@@ -53,6 +53,15 @@ def test_set_changes_one_place_and_keeps_every_comment_elsewhere(assignment: str
     set_in(PARAMS, assignment, line)
 
 
+def test_a_star_stands_for_every_key_that_ends_so() -> None:
+    before = (ROOT / "pipeline/profiles/image-folder.yaml").read_text(encoding="utf-8")
+    text = edited(before, ["*.eps=4/255", "*.step=1/255"])
+    assert set(re.findall(r"\b(?:eps|step): [^,} \n]*", text)) == {"eps: 4/255", "step: 1/255"}
+    assert re.sub(r"[48]/255|[12]/255", "", text) == re.sub(r"[48]/255|[12]/255", "", before)
+    with pytest.raises(InputError, match=r"--set \*.epz: no key of params.yaml ends so"):
+        edited(before, ["*.epz=1"])
+
+
 BLOCKS = """\
 methods:
   trades:                        # a method

@@ -138,6 +138,7 @@ def test_a_card_holds_no_token_of_an_address() -> None:
     from absld.teachers.obtain import _address
 
     assert _address("https://user:secret@example.org:8443/a/b.pt?token=x#y") == "https://example.org:8443/a/b.pt"
+    assert _address("http://user:secret@[::1]:80/b.pt") == "http://[::1]:80/b.pt"
 
 
 def test_the_registry_holds_the_papers_teachers() -> None:
@@ -183,7 +184,7 @@ def test_a_model_for_another_data_set_is_refused(tmp_path: Path) -> None:
 
 def test_another_model_needs_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "robustbench", None)
-    with pytest.raises(InputError, match=r'pip install "absld\[robustbench\]"'):
+    with pytest.raises(InputError, match=r'pip install -e "\.\[robustbench\]"'):
         obtain(named("Rice2020Overfitting"), card(), tmp_path, tmp_path)
 
 

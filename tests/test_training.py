@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from absld.errors import InputError
+from absld.errors import DivergedError, InputError
 from absld.methods.registry import METHODS
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Classifier, Spec, build
@@ -20,7 +20,6 @@ from absld.params.train import Augmentation
 from absld.seeds import stream
 from absld.training.checkpoint import Checkpoint
 from absld.training.device import pick
-from absld.training.fit import DivergedError
 from absld.training.run import Run
 from absld.training.session import train_network
 from absld.training.task import Held, Task, own_augmentation

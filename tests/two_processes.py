@@ -11,7 +11,9 @@ from toy_problem import PARAMS, task, with_
 
 from absld.data.augmentation import batches
 from absld.engine.choose import Speed
+from absld.engine.fast import Fast
 from absld.engine.plain import Plain
+from absld.engine.protocol import Engine
 from absld.methods.protocol import Batch
 from absld.methods.registry import METHODS, make
 from absld.networks.frozen import frozen_view
@@ -59,12 +61,21 @@ def teacher(number: int) -> Classifier:
 def exactly(name: str) -> Run:
     """Two epochs of a method."""
     held = Held(task().validation.x.double(), task().validation.y)
-    of = Task(**{**vars(task()), "validation": held, "selection": held})
+    return _fitted(name, Task(**{**vars(task()), "validation": held, "selection": held}), Exact(), torch.float64)
+
+
+def reduced() -> Run:
+    """Two epochs of ABSLD whose networks compute in bfloat16, on any processor."""
+    engine = Fast(task(), BATCH, reduces=lambda network: True, compiles=False, remembers=False, say=print)
+    return _fitted("absld", task(), engine, torch.float32)
+
+
+def _fitted(name: str, of: Task, engine: Engine, dtype: torch.dtype) -> Run:
     torch.manual_seed(1)
-    student, block, engine = build(SPEC).double(), block_of(name), Exact()
+    student, block = build(SPEC).to(dtype), block_of(name)
     method = make(name, block)
     run = begin(method, student, block.optimiser, of, engine)
-    nets = engine.networks(student, teacher(2).double(), teacher(3).double())
+    nets = engine.networks(student, teacher(2).to(dtype), teacher(3).to(dtype))
     for _ in fit(run, method, block, of, nets, engine, epochs=EPOCHS):
         pass
     return run
@@ -89,8 +100,9 @@ def written(run: Run) -> Found:
 
 
 def all_of_it(folder: Path) -> Found:
-    """Every method exactly; ABSLD quickly, at once and in two parts."""
+    """Every method exactly; ABSLD in bfloat16, and quickly, at once and in two parts."""
     found = {name: written(exactly(name)) for name in METHODS}
+    found["bfloat16"] = written(reduced())
     found["fast"] = written(quickly(folder / "whole"))
     quickly(folder / "parts", epochs=1)
     found["resumed"] = written(quickly(folder / "parts"))

@@ -8,6 +8,7 @@ from typing import Any
 from absld.params.yaml_file import read_yaml
 from absld.records.attacks import attack_label
 from absld.records.files import digest
+from absld.records.layout import RunKey
 from absld.report.markdown import escape
 from absld.report.wording import method_label, percent
 from pipeline import profiles
@@ -30,10 +31,10 @@ class Batch:
     kept: Sequence[Kept]
 
     @property
-    def overwritten(self) -> int:
-        """How many runs its params.yaml names besides: those were made again with another one, which comes later."""
+    def named(self) -> list[RunKey]:
+        """All runs that its params.yaml names. Those kept with another one, which comes later, replaced them."""
         runs = self.kept[0].params["runs"]
-        return len(runs["methods"]) * len(runs["seeds"]) - len(self.kept)
+        return [RunKey(method, seed) for method in runs["methods"] for seed in runs["seeds"]]
 
 
 def batches(results: Results) -> list[Batch]:
@@ -41,7 +42,9 @@ def batches(results: Results) -> list[Batch]:
     found: dict[str, list[Kept]] = {}
     for kept in results.kept:
         found.setdefault(_digest(kept.params), []).append(kept)
-    return sorted((Batch(_profiles().get(said), of) for said, of in found.items()), key=lambda of: -of.overwritten)
+    return sorted(
+        (Batch(_profiles().get(said), of) for said, of in found.items()), key=lambda of: len(of.kept) - len(of.named)
+    )
 
 
 @cache
@@ -52,14 +55,17 @@ def _profiles() -> dict[str, str]:
 
 def commands(results: Results, folder: str) -> Iterator[str]:
     """The command lines; `folder` is the runs', as it is typed in the project's folder."""
+    known = {kept.run.key for kept in results.kept}
     for batch in batches(results):
         first = batch.kept[0]
         profile = "" if batch.profile is None else f" --profile {batch.profile}"  # it keeps what --set wrote before
         place = f" --set {PLACE}" if "root" in first.params["data"] else ""
+        only = [] if known.issuperset(batch.named) else [kept.run.key for kept in batch.kept]
+        stages, runs = [f" export@{key.method}-{key.seed}" for key in only], [f" {key}" for key in only]
         if batch.profile is None:
             yield f"cp {folder}/{first.folder.name}/{PARAMS} {PARAMS}"
-        yield f"absld repro{profile}{place}"
-        yield f"absld keep {folder}"
+        yield f"absld repro{''.join(stages)}{profile}{place}"
+        yield f"absld keep {folder}{''.join(runs)}"
     yield "python -m pipeline.results"
 
 

@@ -1,6 +1,6 @@
 """The question of every pair, answered from the numbers: yes only where both intervals leave out 0."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absld.paired_seeds import Difference
 from absld.report.markdown import escape
@@ -11,6 +11,16 @@ from pipeline.results.tables import INTERVALS, difference_cells
 
 EQUAL = 0.01
 """Two averages count as equal where both intervals of their difference lie within this, to either side of 0."""
+BOTH, BOUND = "both of its intervals lie", f"within ±{100 * EQUAL:g} point"
+MEANING = {
+    "not shown": "its intervals do not both lie on one side of 0, each with some width: it may be chance",
+    "no, it is lower": f"{BOTH} below 0",
+    "yes, but the average is lower": f"{BOTH} above 0, and one of the average below",
+    "yes, and the average too": f"{BOTH} above 0, and so do both of the average",
+    "yes, average equal": f"{BOTH} above 0, and both of the average {BOUND}",
+    "yes, average open": f"{BOTH} above 0; those of the average neither lie {BOUND} nor show a lower one",
+}
+"""What a verdict about several seeds stands on."""
 
 
 def answers_table(found: Sequence[Compared]) -> Table | None:
@@ -57,19 +67,27 @@ def verdict(worst: Difference, average: Difference) -> str:
     return f"yes, average {'equal' if average.within(EQUAL) else 'open'}"
 
 
-def classes_that_differ(of: Compared) -> str:
-    """The classes that differ by both kinds of interval."""
-    under = of.under[BY_CLASS]
+def sentence(of: Compared, attack: str) -> str:
+    """The question, its answer and what that means; for two seeds or more."""
+    worst, average = of.worst(attack), of.under[attack].found.measures["average"]
+    said, tail, where = verdict(worst, average), MEASURES[of.tail].lower(), of.under[attack].where
+    question = f"Does {method_label(of.second)} raise the {tail} of {method_label(of.first)} {where}?"
+    return f"{question} {said.capitalize()}. Of the difference: {MEANING[said]}."
+
+
+def classes_that_differ(of: Compared, attack: str = BY_CLASS, *, told: Callable[[str], str] = escape) -> str:
+    """The classes that differ by both kinds of interval; `told`: how a class's name is written."""
+    under = of.under[attack]
     higher, lower = (
-        [escape(name) for name, gap in zip(of.names, under.found.classes, strict=True) if gap.shown == sign]
+        [told(name) for name, gap in zip(of.names, under.found.classes, strict=True) if gap.shown == sign]
         for sign in (1, -1)
     )
-    told = [f"higher on {', '.join(higher)}"] if higher else []
-    told += [f"lower on {', '.join(lower)}"] if lower else []
-    of_two = f"Class by class under {under.label}, `{of.second}` less `{of.first}`"
-    if not told:
+    sides = [f"higher on {', '.join(higher)}"] if higher else []
+    sides += [f"lower on {', '.join(lower)}"] if lower else []
+    of_two = f"Class by class {under.where}, `{of.second}` less `{of.first}`"
+    if not sides:
         return f"{of_two}: of {len(of.names)} classes none has both intervals on one side of 0."
     return (
-        f"{of_two}: by both intervals {' and '.join(told)}. The intervals are not corrected for the number of classes: "
-        f"of {len(of.names)} one may stand apart by chance."
+        f"{of_two}: by both intervals {' and '.join(sides)}. The intervals are not corrected for the number of "
+        f"classes: of {len(of.names)} one may stand apart by chance."
     )

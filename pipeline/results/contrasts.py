@@ -10,8 +10,9 @@ from absld.bias import tail_bias
 from absld.errors import InputError
 from absld.metrics import tail_of
 from absld.paired_seeds import COMPARED, Contrast, Difference, contrast, seeds95
+from absld.records.attacks import ATTACKS as ATTACK_LABELS
 from absld.records.attacks import attack_label
-from pipeline.pairing import pair
+from pipeline.pairing import Measured, pair
 from pipeline.results.reading import Kept, Results
 
 PAIRS = (
@@ -45,6 +46,11 @@ class Under:
     bias: tuple[float, float]
     """How far the worst class of either probably lies below the true one, 0 or less, the mean of the seeds."""
 
+    @property
+    def where(self) -> str:
+        """As in a sentence: under PGD-20."""
+        return "on clean images" if self.label == ATTACK_LABELS["clean"] else f"under {self.label}"
+
 
 @dataclass(frozen=True)
 class AfterLast:
@@ -70,10 +76,10 @@ class Compared:
     """Of the classes."""
     under: Mapping[str, Under]
     """By attack."""
-    epochs: tuple[Sequence[int], Sequence[int]]
-    """Those that were chosen, seed by seed, of either."""
-    after_last: AfterLast | None
-    """None: some student was not measured after its last epoch."""
+    epochs: tuple[Sequence[int], Sequence[int]] | None = None
+    """Those that were chosen, seed by seed, of either; None: nobody asks."""
+    after_last: AfterLast | None = None
+    """None: some student was not measured after its last epoch, or nobody asks."""
 
     @property
     def tail(self) -> str:
@@ -124,26 +130,34 @@ def _after_last(sides: Sequence[Sequence[Kept]]) -> AfterLast | None:
 
 def _under(results: Results, first: str, second: str) -> Iterator[tuple[str, Under]]:
     for attack in ATTACKS:
-        seeds = results.shared_seeds((first, second), attack)
-        if not seeds:
-            continue
-        of_first, of_second = (results.of_seed(method, attack) for method in (first, second))
-        pairs = [pair(of_first[seed].measured, of_second[seed].measured, attack) for seed in seeds]
-        try:
-            found = contrast(pairs)
-        except ValueError as error:
-            raise InputError(f"{results.folder}, {attack}, {first} and {second}: {error}") from None
-        tables = [[each.tables[side] for each in pairs] for side in (0, 1)]
-        accuracies = [np.mean([table.accuracy for table in of], axis=0).tolist() for of in tables]
-        biases = [fmean(map(tail_bias, of)) for of in tables]
-        yield (
-            attack,
-            Under(
-                label=attack_label(attack, results.attacks[attack]["settings"]),
-                n=len(pairs[0].y),
-                seeds=seeds,
-                found=found,
-                classes=(accuracies[0], accuracies[1]),
-                bias=(biases[0], biases[1]),
-            ),
-        )
+        if seeds := results.shared_seeds((first, second), attack):
+            of_first, of_second = (
+                [of[seed].measured for seed in seeds]
+                for of in (results.of_seed(method, attack) for method in (first, second))
+            )
+            yield attack, under(attack, seeds, of_first, of_second)
+
+
+def under(attack: str, seeds: Sequence[int], first: Sequence[Measured], second: Sequence[Measured]) -> Under:
+    """Two methods under one attack, from the runs of either, seed by seed.
+
+    Raises:
+        InputError: what `pair` raises; or the seeds were measured on other images.
+
+    """
+    pairs = [pair(*runs, attack) for runs in zip(first, second, strict=True)]
+    try:
+        found = contrast(pairs)
+    except ValueError as error:
+        raise InputError(f"{', '.join(run.name for run in (*first, *second))} under {attack}: {error}") from None
+    tables = [[each.tables[side] for each in pairs] for side in (0, 1)]
+    accuracies = [np.mean([table.accuracy for table in of], axis=0).tolist() for of in tables]
+    biases = [fmean(map(tail_bias, of)) for of in tables]
+    return Under(
+        label=attack_label(attack, first[0].evaluation["attacks"][attack].get("settings", {})),
+        n=len(pairs[0].y),
+        seeds=seeds,
+        found=found,
+        classes=(accuracies[0], accuracies[1]),
+        bias=(biases[0], biases[1]),
+    )

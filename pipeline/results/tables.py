@@ -24,7 +24,7 @@ from absld.report.wording import (
     spread,
 )
 from pipeline.paper import tables as paper
-from pipeline.results.contrasts import ASKED, BY_CLASS, AfterLast, Compared, Under
+from pipeline.results.contrasts import ASKED, BY_CLASS, AfterLast, Compared
 from pipeline.results.reading import Kept, Results
 
 SHOWN = ("clean", "fgsm", "pgd", "cw", "aa")
@@ -142,7 +142,7 @@ def measures_table(of: Compared) -> Table:
         if "nsd" in under.found.measures:
             nsd = difference_cells(under.found.measures["nsd"], by_seed=True, told=_ratio)
             lines.append(Line(MEASURES["nsd"], nsd))
-        groups.append(Group(f"{under.label}, {images(under.n)}, {_seeds(under)}", lines))
+        groups.append(Group(f"{under.label}, {images(under.n)}, {seeds_text(under.seeds)}", lines))
     if of.after_last is not None:
         groups.append(_after_last(of, of.after_last))
     columns = ["By seed", "Mean", *INTERVALS]
@@ -160,27 +160,28 @@ def _after_last(of: Compared, after: AfterLast) -> Group:
     return Group(f"{of.under[BY_CLASS].label} after the last epoch, {images(after.n)}", lines)
 
 
-def classes_table(of: Compared) -> Table:
-    """Class by class under PGD."""
-    under = of.under[BY_CLASS]
+def classes_table(of: Compared, attack: str = BY_CLASS, *, by_seed: bool = True) -> Table:
+    """Class by class; `by_seed`: also what each seed says by itself."""
+    under = of.under[attack]
     lines = []
     for label, name in enumerate(of.names):
         shares = [Cell(percent(side[label])) for side in under.classes]
         gap = under.found.classes[label]
         tests = [Cell(_points(by), _p(p[label])) for by, p in zip(gap.by_seed, under.found.p, strict=True)]
-        lines.append(Line(name, [*shares, *difference_cells(gap, by_seed=False), *tests]))
+        lines.append(Line(name, [*shares, *difference_cells(gap, by_seed=False), *(tests if by_seed else [])]))
     columns = [
         *(method_label(method) for method in (of.first, of.second)),
         "Difference",
         *INTERVALS,
-        *(f"Seed {seed} (p)" for seed in under.seeds),
+        *(f"Seed {seed} (p)" for seed in under.seeds if by_seed),
     ]
-    over = f"mean of {_seeds(under)}" if len(under.seeds) > 1 else _seeds(under)
-    caption = (
-        f"{under.label} class by class, {images(under.n)}, {over}: accuracy in percent, difference in "
-        f"points. p: McNemar's exact test, with Holm's correction over the classes of a seed; * below {LEVEL}: these "
-        "two students differ, which says nothing of the methods where the seeds' signs differ."
-    )
+    over = f"mean of {seeds_text(under.seeds)}" if len(under.seeds) > 1 else seeds_text(under.seeds)
+    caption = f"{under.label} class by class, {images(under.n)}, {over}: accuracy in percent, difference in points."
+    if by_seed:
+        caption += (
+            f" p: McNemar's exact test, with Holm's correction over the classes of a seed; * below {LEVEL}: these two "
+            "students differ, which says nothing of the methods where the seeds' signs differ."
+        )
     return Table("classes", caption, "Class", columns, [Group("", lines)])
 
 
@@ -209,25 +210,24 @@ def _ratio(difference: float) -> str:
 def _explained(of: Compared) -> str:
     """What the intervals are, which epochs were chosen, and how far the worst class is to be trusted."""
     first, second = method_label(of.first), method_label(of.second)
-    epochs = "; ".join(
-        f"{name} {', '.join(map(str, of_method))}" for name, of_method in zip((first, second), of.epochs, strict=True)
-    )
+    by_method = zip((first, second), of.epochs, strict=True) if of.epochs else ()
+    epochs = "; ".join(f"{name} {', '.join(map(str, chosen))}" for name, chosen in by_method)
+    asked = [attack for attack in of.under if attack in ASKED] or of.under
     biases = [
-        f"under {under.label} by {percent(-under.bias[0])} ({first}) and {percent(-under.bias[1])} ({second}) points"
-        for attack, under in of.under.items()
-        if attack in ASKED
+        f"{under.where} by {percent(abs(under.bias[0]))} ({first}) and {percent(abs(under.bias[1]))} ({second}) points"
+        for under in (of.under[attack] for attack in asked)
     ]
     return (
         f"{second} minus {first}, in percentage points (NSD: a ratio, lower is fairer), on the same test images and "
         "with the same seeds. Over images: a paired bootstrap of the mean over the seeds. Over seeds: Student's t on "
-        f"the differences of the seeds. Epochs chosen: {epochs}. The lowest of {len(of.names)} measured accuracies is "
-        f"too low on average, probably {', '.join(biases)}; Overall by half of that."
+        f"the differences of the seeds. {f'Epochs chosen: {epochs}. ' if epochs else ''}The lowest of {len(of.names)} "
+        f"measured accuracies is too low on average, probably {', '.join(biases)}; Overall by half of that."
     )
 
 
-def _seeds(under: Under) -> str:
-    """Seeds 0, 1, 2."""
-    return f"seed{'s' if len(under.seeds) > 1 else ''} {', '.join(map(str, under.seeds))}"
+def seeds_text(seeds: Sequence[int]) -> str:
+    """As in: seeds 0, 1, 2."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _p(p: float) -> str:

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from absld.errors import InputError
@@ -53,7 +53,7 @@ def download(
     Args:
         urls: where it lies, http, https or file; the first that gives it wins.
         target: the file to make.
-        checksum: what it must be; None: anything but a web page, and nothing from an earlier try is built upon.
+        checksum: what it must be; None: anything but a web page, and nothing that an earlier call left is built upon.
         advice: what the user can do instead, the end of a sentence.
         waits: seconds to wait before each further try of an address.
 
@@ -78,6 +78,14 @@ def download(
     raise InputError(
         "\n".join([f"cannot fetch {target.name}:", *reasons, f"check the address and the network, {advice}"])
     )
+
+
+def public_address(url: str) -> str:
+    """The address as others may see it: no name, no password, no token, and nothing of this machine's folders."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "file":
+        return f"file:///{PurePosixPath(parts.path).name}"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def mismatch(path: Path, checksum: Checksum | None) -> str | None:

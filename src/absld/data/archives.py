@@ -22,7 +22,13 @@ class Archive(NamedTuple):
     urls: tuple[str, ...]
     """Mirrors, tried in this order."""
     contents: str | None = None
-    """Of a .gz: the sha256 of what it holds. One that was packed anew, as distributions do, is known by it."""
+    """Of a .gz: the sha256 of what it holds. One that was packed anew, as distributions do, is known by it, and so is
+    what was unpacked."""
+
+    @property
+    def unpacked(self) -> str:
+        """What torchvision calls the contents of a .gz."""
+        return Path(self.name).stem
 
 
 def lay_out(archives: Sequence[Archive], given: Path | None, cache: Path, out: Path) -> None:
@@ -41,10 +47,10 @@ def lay_out(archives: Sequence[Archive], given: Path | None, cache: Path, out: P
     found = [_downloaded(archive, cache) for archive in archives] if given is None else _found(archives, given)
     for archive, path in zip(archives, found, strict=True):
         (out / archive.folder).mkdir(parents=True, exist_ok=True)
-        if archive.contents is None:
-            shutil.copyfile(path, out / archive.folder / archive.name)
+        if archive.contents is None or path.name == archive.unpacked:
+            shutil.copyfile(path, out / archive.folder / path.name)
         else:  # unpacked, because torchvision fetches anew what was packed anew
-            with gzip.open(path) as packed, (out / archive.folder / Path(archive.name).stem).open("wb") as file:
+            with gzip.open(path) as packed, (out / archive.folder / archive.unpacked).open("wb") as file:
                 shutil.copyfileobj(packed, file)
 
 
@@ -58,19 +64,36 @@ def _downloaded(archive: Archive, cache: Path) -> Path:
 def _found(archives: Sequence[Archive], given: Path) -> list[Path]:
     if not given.is_dir():
         raise InputError(f"data.root: there is no folder {given}; null downloads the archives")
-    candidates = [[given / archive.name, given / archive.folder / archive.name] for archive in archives]
-    found = [next((path for path in paths if path.is_file()), None) for paths in candidates]
-    if missing := [archive.name for archive, path in zip(archives, found, strict=True) if path is None]:
+    places = [[path for path in _places(archive, given) if path.is_file()] for archive in archives]
+    if missing := [archive.name for archive, paths in zip(archives, places, strict=True) if not paths]:
         raise InputError(
             f"data.root: {given} lacks {', '.join(missing)} (looked for {', '.join(a.name for a in archives)}, "
             "or torchvision's own folder); copy them there, or write null to download them"
         )
-    paths = [path for path in found if path is not None]
-    for archive, path in zip(archives, paths, strict=True):
-        reason = mismatch(path, Checksum("md5", archive.md5))
-        if reason and not _holds(path, archive.contents):
-            raise InputError(f"data.root: {path} is not the published file: {reason}; fetch it again")
-    return paths
+    return [_checked(archive, paths) for archive, paths in zip(archives, places, strict=True)]
+
+
+def _places(archive: Archive, given: Path) -> list[Path]:
+    folder = given / archive.folder
+    unpacked = [] if archive.contents is None else [folder / archive.unpacked]
+    return [*unpacked, given / archive.name, folder / archive.name]
+
+
+def _checked(archive: Archive, paths: Sequence[Path]) -> Path:
+    """The first of the files that is the published one."""
+    reasons = []
+    for path in paths:
+        if (reason := _mismatch(path, archive)) is None:
+            return path
+        reasons.append(f"{path} is not the published file: {reason}")
+    raise InputError(f"data.root: {reasons[0]}; fetch it again")
+
+
+def _mismatch(path: Path, archive: Archive) -> str | None:
+    if path.name == archive.unpacked and archive.contents is not None:
+        return mismatch(path, Checksum("sha256", archive.contents))
+    reason = mismatch(path, Checksum("md5", archive.md5))
+    return reason if reason and not _holds(path, archive.contents) else None
 
 
 def _holds(path: Path, contents: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""A fetched split: uint8 images and their labels, memory-mapped; and the one place where pixels become floats."""
+"""A fetched split: uint8 images and their labels, memory-mapped; and its pixels as floats."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -101,7 +101,7 @@ def digest(listing: Listing) -> str:
     order = sorted(paths)
     whole = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        for line in pool.map(_fingerprint, order, (paths[name] for name in order), chunksize=256):
+        for line in pool.map(_fingerprint, order, (paths[name] for name in order)):
             whole.update(line)
     return whole.hexdigest()
 

@@ -1,8 +1,8 @@
 """The sources of images, and the only module that knows torchvision."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,9 +108,8 @@ class _Published(NamedTuple):
 
 def _public(data: Public, given: Path | None, cache: Path) -> Source:
     published = _published(data.source)
-    with _unpacked(published, given, cache) as (folder, unpack):
-        train, test = (published.open(folder, train, unpack) for train in (True, False))
-        (x, y), (x_test, y_test) = published.arrays(train), published.arrays(test)
+    train, test = _parts(published, given, cache)
+    (x, y), (x_test, y_test) = published.arrays(train), published.arrays(test)
     return Source(
         name=data.source,
         # a slash would look like one more level in the names of metrics
@@ -125,27 +124,18 @@ def _public(data: Public, given: Path | None, cache: Path) -> Source:
     )
 
 
-@contextmanager
-def _unpacked(published: _Published, given: Path | None, cache: Path) -> Iterator[tuple[Path, bool]]:
-    """A folder that torchvision can open, and whether it must unpack there first; the user's own is left as it is."""
-    if given is not None and _opens(published, given):
-        yield given, False
-        return
+def _parts(published: _Published, given: Path | None, cache: Path) -> tuple[Any, Any]:
+    """The training and the test part; the user's own folder is left as it is."""
+    if given is not None and all(archive.contents is None for archive in published.archives):
+        with suppress(RuntimeError):  # torchvision knows the checksums of what it has unpacked, and misses a file
+            return published.open(given, True, False), published.open(given, False, False)
     scratch = cache / "unpacked"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         lay_out(published.archives, given, cache, scratch)
-        yield scratch, True
+        return published.open(scratch, True, True), published.open(scratch, False, True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _opens(published: _Published, folder: Path) -> bool:
-    try:
-        published.open(folder, True, False)
-    except RuntimeError:
-        return False
-    return True
 
 
 def _published(source: str) -> _Published:

@@ -1,10 +1,12 @@
 """The engine that a run is executed with, and what is worth it there."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from absld import distributed
 from absld.engine.compiled import Say
 from absld.engine.fast import Fast
 from absld.engine.memory import bytes_of
@@ -50,13 +52,26 @@ class Speed:
     def _remembers(self, task: Task, block: Method, say: Say) -> bool:
         if self.teacher_memory is None or not block.needs:
             return False
-        wanted = bytes_of(task) / 2**30
+        wanted, free = bytes_of(task) / 2**30, least_free(task.device) / 2**30
         if wanted > self.teacher_memory:
-            say(f"the teacher's logits are not remembered: train.teacher_memory is less than {wanted:.2g} GiB")
-        return wanted <= self.teacher_memory
+            why = f"train.teacher_memory is less than {wanted:.2g} GiB"
+        elif wanted > free / 2:
+            why = f"they take {wanted:.2g} GiB, more than half of the {free:.2g} GiB that are free on the GPU"
+        else:
+            return True
+        say(f"the teacher's logits are not remembered: {why}")
+        return False
 
 
 PLAINLY = Speed()
+
+
+def least_free(device: torch.device) -> float:
+    """Bytes that are free on the GPU of any process, of which training needs some too; on a CPU nobody counts."""
+    if device.type != "cuda":
+        return math.inf
+    free, _ = torch.cuda.mem_get_info(device)
+    return -float(distributed.highest(torch.tensor(-float(free), dtype=torch.float64, device=device)))
 
 
 def cost(student: Classifier, task: Task, block: Method, epochs: int) -> float:

@@ -1,4 +1,4 @@
-"""Networks compiled for batches of one size, at their first use; where that fails they go on as they are."""
+"""Networks compiled for batches of fixed sizes, at their first use; where that fails they go on as they are."""
 
 import time
 import warnings
@@ -22,15 +22,18 @@ class Compiler:
         self.graphs = device.type == "cuda"
         self.seconds = 0.0
 
-    def compiled(self, network: Net, like: Images, *, graphs: bool) -> Net | None:
-        """`network` for such images, with a gradient if they want one; None if it does not work, and `say` hears why.
+    def compiled(self, network: Net, like: Images, *, graphs: bool) -> Net:
+        """`network` for such images, with a gradient if they want one; `network` itself where that does not work.
 
         Torch compiles the same code for few networks and then runs the others as they are. So a folded one is given as
         its graph, whose code is its own.
 
-        An error costs speed and nothing else. It is looked for here, forwards and backwards, with black images.
+        An error costs speed and nothing else, and `say` hears of it. It is looked for here, forwards and backwards,
+        with black images. Torch may also leave out CUDA graphs without an error: it counts that.
         """
-        started = time.perf_counter()
+        from torch._dynamo.utils import counters  # a second, which what is not compiled need not wait for
+
+        started, skipped = time.perf_counter(), counters["inductor"]["cudagraph_skips"]
         run: Net = torch.compile(network, dynamic=False, mode="reduce-overhead" if graphs else None)
         try:
             with warnings.catch_warnings(), torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
@@ -41,46 +44,78 @@ class Compiler:
                         z.sum().backward()  # type: ignore[no-untyped-call]
                     del z
         except Exception as error:  # whatever a compiler may raise, the network itself still works
-            self.say(f"not compiled, so slower: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
-            return None
+            self.say(_slower(error))
+            return network
         finally:
             self.seconds += time.perf_counter() - started
-        return run
+        if counters["inductor"]["cudagraph_skips"] > skipped:
+            self.say("compiled without CUDA graphs, so slower: TORCH_LOGS=cudagraphs says why")
+        return _UntilItFails(run, network, self.say)
+
+
+class _UntilItFails:
+    """What was compiled; after its first error the network itself."""
+
+    def __init__(self, run: Net, network: Net, say: Say) -> None:
+        self.run: Net | None = run
+        self.network, self.say = network, say
+
+    def __call__(self, x: Images) -> Logits:
+        if self.run is not None:
+            try:
+                return self.run(x)
+            except torch.OutOfMemoryError:  # the network itself would not have had more room
+                raise
+            except Exception as error:  # compiled anew for what torch takes for another case, say
+                self.say(_slower(error))
+                self.run = None
+        return self.network(x)
+
+
+def _slower(error: Exception) -> str:
+    return f"not compiled, so slower: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 class FixedShape:
-    """A network in evaluation mode for batches of `rows` images; others are cut, and filled up to that size.
+    """A network in evaluation mode for batches of few sizes; others are cut, and filled up to the next of them.
 
     In evaluation mode an image's logits do not depend on its company, so the filling changes nothing.
     """
 
-    def __init__(self, network: Net, rows: int, compiler: Compiler | None) -> None:
-        self.network, self.rows, self.compiler = network, rows, compiler
-        self.runs: dict[bool, Net] = {}
-        """What is called where a gradient is wanted, and where none is."""
+    def __init__(self, network: Net, rows: int, compiler: Compiler | None, *, halvings: int = 0) -> None:
+        """The sizes are `rows` and what is left of it after up to so many halvings, rounded up."""
+        self.network, self.compiler = network, compiler
+        self.sizes = sorted({-(-rows // 2**times) for times in range(halvings + 1)})
+        self.runs: dict[tuple[int, bool], Net] = {}
+        """What is called, by number of images and by whether a gradient is wanted."""
 
     def __call__(self, x: Images) -> Logits:
         """The logits; a gradient flows back to `x` where it wants one."""
-        if len(x) <= self.rows:
+        rows = self.sizes[-1]
+        if len(x) <= rows:
             return self._piece(x)
-        pieces = [self._piece(x[start : start + self.rows]) for start in range(0, len(x), self.rows)]
-        return torch.cat(pieces)
+        return torch.cat([self._piece(x[start : start + rows]) for start in range(0, len(x), rows)])
 
     def _piece(self, x: Images) -> Logits:
-        missing = self.rows - len(x)
+        missing = next(rows for rows in self.sizes if rows >= len(x)) - len(x)
         if missing:
             return self._full(F.pad(x, (0, 0) * 3 + (0, missing)))[: len(x)]
         return self._full(x)
 
     def _full(self, x: Images) -> Logits:
         gradient = x.requires_grad and torch.is_grad_enabled()
-        if gradient not in self.runs:
+        with torch.set_grad_enabled(gradient):  # or torch would compile once more where gradients are switched off
+            x = x if gradient else x.detach()
+            z = self._run(x, gradient)(x)
+            # a CUDA graph's next replay writes over what this one gave
+            return z.clone() if self.compiler and self.compiler.graphs else z
+
+    def _run(self, x: Images, gradient: bool) -> Net:
+        if (len(x), gradient) not in self.runs:
             compiler = self.compiler
-            compiled = None if compiler is None else compiler.compiled(self.network, x, graphs=compiler.graphs)
-            self.runs[gradient] = self.network if compiled is None else compiled
-        z = self.runs[gradient](x)
-        # a CUDA graph's next replay writes over what this one gave
-        return z.clone() if self.compiler and self.compiler.graphs else z
+            run = self.network if compiler is None else compiler.compiled(self.network, x, graphs=compiler.graphs)
+            self.runs[len(x), gradient] = run
+        return self.runs[len(x), gradient]
 
 
 class FullBatches:
@@ -106,8 +141,7 @@ class FullBatches:
     def _compile(self, compiler: Compiler, x: Images) -> None:
         """The statistics that this moves are put back, and the parameters' gradients, of which there are none yet."""
         before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        compiled = compiler.compiled(self.network, x, graphs=False)
-        self.run = self.network if compiled is None else compiled
+        self.run = compiler.compiled(self.network, x, graphs=False)
         self.network.load_state_dict(before)
         self.network.zero_grad(set_to_none=True)
         self.compiler = None

@@ -12,16 +12,19 @@ from torch import Tensor, nn
 from absld.networks.zoo import Classifier
 
 WORTH_COMPILING = {"cpu": 2e14, "cuda": 2e16}
-"""Floating-point operations of a run from which on the minute of compilation is earned back (docs/performance.md)."""
+"""Floating-point operations of a run from which on a minute of compilation is earned back: on a CPU measured
+(docs/lab-book.md), on a GPU estimated."""
 WORTH_REDUCING = 5e7
-"""Floating-point operations of a forward pass, an image, from which on bfloat16 pays on a CPU (docs/performance.md)."""
+"""Operations of a forward pass, an image, from which on bfloat16 pays on a CPU (docs/lab-book.md)."""
 
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 matrices: AMX or AVX512-BF16 in a CPU; a GPU from Ampere on."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    tell: Callable[[], Mapping[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 has none
+    tell: Callable[[], Mapping[str, bool]] | None = getattr(torch.cpu, "get_capabilities", None)
+    if tell is None:  # before torch 2.11; a processor with AMX has AVX512-BF16 too
+        return torch.cpu._is_avx512_bf16_supported()
     capabilities = tell()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 

@@ -12,6 +12,7 @@ from absld.data.dataset import Split, to_images
 from absld.evaluation.checks import deterministic
 from absld.evaluation.evaluate import Evaluation
 from absld.evaluation.examples import Examples
+from absld.evaluation.fingerprint import VERSIONS, claim, fingerprint
 from absld.evaluation.forward import Forward, float32
 from absld.evaluation.plan import Attack, planned
 from absld.evaluation.record import adversarial_arrays, block, verdict_arrays
@@ -52,7 +53,7 @@ def evaluate_black_box(
         on_classes: Is told what each attack left, when it ends.
 
     Raises:
-        InputError: the attacks do not fit the images.
+        InputError: the attacks do not fit the images, or `scratch` holds work of another network or other settings.
         EvaluationRefusedError: the numbers would not mean what they say (absld.evaluation.refusals).
 
     """
@@ -60,6 +61,8 @@ def evaluate_black_box(
     telling = Telling(on_progress, on_classes)
     net, n = Forward(network, telling.work), len(classes)
     plan = _plan(net, settings, split, classes)
+    if scratch is not None:
+        claim(scratch, fingerprint(network, None, split, settings, plan, (*VERSIONS, "onnxruntime")))
     bench = Bench(net, split, n, settings.seed, settings.chunk, settings.keep, telling, scratch)
     with float32():
         found = bench.verdicts(plan)

@@ -23,13 +23,14 @@ from absld.evaluation.record import (
     block,
     verdict_arrays,
 )
-from absld.evaluation.refusals import refuse_training_mode
+from absld.evaluation.refusals import naming, refuse_training_mode
 from absld.evaluation.telling import OnClasses, OnProgress, Telling, no_classes, silent
 from absld.evaluation.verdicts import Verdict
 from absld.evaluation.workers import Job, examined
 from absld.params.evaluate import Evaluate
 from absld.records.attacks import APGD, AUTOATTACK
 
+LAST = "the last epoch"
 OF_LAST = ("clean", "pgd")
 """What the last epoch's weights are measured with: how far they lie from the best epoch's, no more."""
 
@@ -81,8 +82,11 @@ def evaluate(
         EvaluationRefusedError: the numbers would not mean what they say (absld.evaluation.refusals).
 
     """
-    for network in filter(None, (best, last, teacher)):
-        refuse_training_mode(network)
+    refuse_training_mode(best)
+    for name, other in ((LAST, last), ("the teacher", teacher)):
+        if other is not None:
+            with naming(name):
+                refuse_training_mode(other)
     with float32():
         job = Job(best, split, classes, settings, scratch and scratch / "best", teacher=teacher)
         found, plan, net = examined(job, processes, Telling(on_progress, on_classes))
@@ -132,5 +136,6 @@ def _measured_last(last: nn.Module | None, job: Job, scratch: Path | None, on_pr
         on_progress(f"last epoch, {text}", done, total)
 
     shorter = Job(last, job.split, job.classes, job.settings, scratch and scratch / "last", OF_LAST)
-    found, plan, _ = examined(shorter, 1, Telling(on_last))
+    with naming(LAST):
+        found, plan, _ = examined(shorter, 1, Telling(on_last))
     return {attack.key: block(found[attack.key], attack.settings, job.classes, job.settings) for attack in plan}

@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from absld.data.dataset import Split, to_images
-from absld.errors import InputError
+from absld.errors import EvaluationRefusedError, InputError
 from absld.evaluation.arrays import Arrays, read_npz
 from absld.evaluation.forward import Forward
-from absld.evaluation.refusals import EvaluationRefusedError, refuse_escape, refuse_logits
+from absld.evaluation.refusals import refuse_escape, refuse_logits
 from absld.evaluation.selection import Rows
 from absld.evaluation.verdicts import Kept, Labels16, Verdict
 
@@ -39,10 +38,11 @@ class Examples:
         """
         try:
             arrays = read_npz(path)
-        except (OSError, ValueError, BadZipFile) as error:
-            raise InputError(f"{path} cannot be read as an .npz of adversarial examples: {error}") from None
-        except TypeError:  # numpy opens a single array as well
-            raise InputError(f"{path} is an .npy, and an .npz of adversarial examples is needed") from None
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path} cannot be read as an .npz of adversarial examples ({error}): give the adversarial.npz of an "
+                "evaluation"
+            ) from None
         attacks = [name.removesuffix("_x") for name in arrays if name.endswith("_x") and arrays[name].size]
         if not attacks:
             raise InputError(f"{path} holds no adversarial examples: <attack>_x, <attack>_y and <attack>_index")
@@ -105,10 +105,10 @@ def _checked(path: Path, arrays: Arrays, attack: str, split: Split, eps: float) 
     if x.dtype != np.float32 or x.shape != tuple(clean.shape):
         raise InputError(f"{path}: {attack}_x is {x.dtype} {x.shape}, and must be float32 {tuple(clean.shape)}")
     try:
-        refuse_escape(clean, torch.from_numpy(x), eps, attack)
+        refuse_escape(
+            clean, torch.from_numpy(x), eps, attack, "they are not of this evaluate.eps and these test images"
+        )
     except EvaluationRefusedError as error:
-        raise InputError(
-            f"{path}: {error}: these examples are not of this evaluate.eps and these test images"
-        ) from None
+        raise InputError(f"{path}: {error}") from None
     order = np.argsort(rows)
     return Kept(rows[order], x[order])

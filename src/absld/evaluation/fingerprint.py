@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,22 @@ from absld.errors import InputError
 from absld.evaluation.plan import Attack
 from absld.params.evaluate import Evaluate
 from absld.records.files import digest, read_json, write_json
+from absld.versions import version
 
 FILE = "fingerprint.json"
 VERSIONS = ("absld", "torch", "pyautoattack")
+ANEW = "to begin anew, delete the folder or give an empty one"
 
 
 def fingerprint(
-    network: nn.Module, teacher: nn.Module | None, split: Split, settings: Evaluate, plan: Sequence[Attack]
+    network: nn.Module,
+    teacher: nn.Module | None,
+    split: Split,
+    settings: Evaluate,
+    plan: Sequence[Attack],
+    versions: Sequence[str] = VERSIONS,
 ) -> dict[str, Any]:
-    """Everything that decides a verdict, as JSON."""
+    """Everything that decides a verdict, as JSON; `versions` names the packages that compute it."""
     return {
         "weights_sha256": _weights_sha256(network),
         "layers_sha256": digest(str(network)),
@@ -36,7 +42,7 @@ def fingerprint(
         "chunk": settings.chunk,
         "keep": settings.keep,
         "device": _device(network),
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": {name: version(name) for name in versions},
         "attacks": {
             attack.key: {**attack.settings, "eps": attack.eps, "n": len(attack.rows), "after": attack.after}
             for attack in plan
@@ -52,17 +58,21 @@ def claim(folder: Path, ours: dict[str, Any]) -> None:
 
     """
     file = folder / FILE
-    if file.is_file():
-        changed = list(_differences(read_json(file), ours))
-        if changed:
+    try:
+        theirs = read_json(file)
+    except (FileNotFoundError, ValueError):
+        if any(folder.glob("*.npz")):
             raise InputError(
-                f"{folder}: the evaluation that was begun there is of something else: {'; '.join(changed)}. Put this "
-                "back as it was to go on with it, or give an empty folder"
-            )
-    elif any(folder.glob("*.npz")):
-        raise InputError(f"{folder}: holds chunks but no {FILE}, so nobody knows whose they are: give an empty folder")
-    else:
+                f"{folder}: holds chunks but no {FILE} that can be read, so nobody knows whose they are: {ANEW}"
+            ) from None
         write_json(file, ours)
+        return
+    changed = list(_differences(theirs, ours))
+    if changed:
+        raise InputError(
+            f"{folder}: the evaluation that was begun there is of something else: {'; '.join(changed)}. Put this "
+            f"back as it was to go on with it; {ANEW}"
+        )
 
 
 def _differences(theirs: Any, ours: Any, name: str = "") -> Iterator[str]:

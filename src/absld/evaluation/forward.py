@@ -19,6 +19,8 @@ from absld.shapes import Images, Logits
 T = TypeVar("T")
 GRADIENT_COST = 3
 """A pass with an input gradient takes about as long as three without, though its arithmetic is twice as much."""
+HALVINGS = 3
+"""Of a chunk, down to an eighth: four sizes, with a gradient and without. Torch compiles the same code eight times."""
 
 
 class Forward(nn.Module):
@@ -33,19 +35,20 @@ class Forward(nn.Module):
         self.on_work = on_work
         self.pieces = 1
         self.fixed: FixedShape | None = None
-        """The same for batches of one size, compiled, where that pays."""
+        """The same for batches of few sizes, compiled, where that pays."""
         tensors = chain(network.parameters(), network.buffers())
         self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     def quicken(self, chunk: int, passes: int, say: Say = print) -> None:
         """On a GPU, compile for chunks of so many images, if what is to come earns it back: about `passes` passes.
 
-        What survives fills a chunk up, for little there. A CPU would compute on the filling, and gains little besides.
+        What survives is filled up to a chunk, a half, a quarter or an eighth of one, each compiled when it is first
+        needed. A CPU gains little by it.
         """
         if self.device.type != "cuda" or not isinstance(self.network, Classifier) or not isinstance(self.fast, Folded):
             return
         if forward_cost(self.network) * passes >= WORTH_COMPILING["cuda"]:
-            self.fixed = FixedShape(self.fast.graph, chunk, Compiler(self.device, say))
+            self.fixed = FixedShape(self.fast.graph, chunk, Compiler(self.device, say), halvings=HALVINGS)
 
     @torch.no_grad()
     def judge(self, x: Images) -> Logits:

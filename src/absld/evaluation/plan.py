@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from absld.attacks import autoattack
 from absld.attacks.gradient import GradientAttack, cw, fgsm, pgd
 from absld.attacks.linf_walk import LinfWalk, Net
-from absld.errors import InputError
+from absld.errors import EvaluationRefusedError, InputError
 from absld.evaluation.forward import GRADIENT_COST, Forward
-from absld.evaluation.refusals import EvaluationRefusedError
 from absld.evaluation.selection import Rows, balanced
 from absld.params.attacks import AutoAttackPart
 from absld.params.evaluate import Evaluate

@@ -1,17 +1,28 @@
 """What makes an evaluation worthless. Each is an error, not a warning: no number comes out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
+from absld.errors import EvaluationRefusedError
 from absld.shapes import Images, Logits
 
 TOLERANCE = 4 * torch.finfo(torch.float32).eps
 """How far beyond the radius rounding may carry a pixel: four units in the last place at 1."""
-ROW_SUM_TOLERANCE = 1e-4
+ROW_SUM_TOLERANCE = 2e-3
+"""How far from 1 rounding may carry a sum of probabilities: bfloat16, the coarsest, rounds each by up to a 512th."""
+REINSTALL = "this is no fault of the model: install the versions of requirements.lock"
 
 
-class EvaluationRefusedError(RuntimeError):
-    """The numbers would not mean what they say. Nothing is written."""
+@contextmanager
+def naming(network: str) -> Iterator[None]:
+    """What is refused inside says which network it is about."""
+    try:
+        yield
+    except EvaluationRefusedError as error:
+        raise EvaluationRefusedError(f"{network}: {error}") from None
 
 
 def refuse_training_mode(network: nn.Module) -> None:
@@ -24,15 +35,23 @@ def refuse_range(x: Images) -> None:
     """Distances are on pixels in [0, 1]; normalisation belongs inside the model."""
     if not (x.dtype == torch.float32 and bool(((x >= 0) & (x <= 1)).all())):
         low, high = float(x.min()), float(x.max())
-        raise EvaluationRefusedError(f"inputs must be float32 in [0, 1], these are {x.dtype} in [{low:g}, {high:g}]")
+        raise EvaluationRefusedError(
+            f"inputs must be float32 in [0, 1], these are {x.dtype} in [{low:g}, {high:g}]: give pixels, and let the "
+            "model normalise them"
+        )
 
 
 def refuse_logits(z: Logits, classes: int) -> None:
     """There is one finite number for each class."""
     if z.shape[1] != classes:
-        raise EvaluationRefusedError(f"the model has {z.shape[1]} outputs, the data set {classes} classes")
+        raise EvaluationRefusedError(
+            f"the model has {z.shape[1]} outputs, the data set {classes} classes: choose two that belong together"
+        )
     if not bool(z.isfinite().all()):
-        raise EvaluationRefusedError(f"{int((~z.isfinite()).any(1).sum())} of {len(z)} rows of logits are not finite")
+        raise EvaluationRefusedError(
+            f"{int((~z.isfinite()).any(1).sum())} of {len(z)} rows of logits are not finite: the weights are damaged, "
+            "or their training has diverged; make them anew"
+        )
 
 
 def refuse_probabilities(z: Logits) -> None:
@@ -43,10 +62,14 @@ def refuse_probabilities(z: Logits) -> None:
         )
 
 
-def refuse_escape(x: Images, x_adv: Images, eps: float, attack: str) -> None:
-    """An adversarial example lies in the ball around its image, and is an image."""
+def refuse_escape(x: Images, x_adv: Images, eps: float, attack: str, mend: str = REINSTALL) -> None:
+    """An adversarial example lies in the ball around its image, and is an image; `mend` says what to do if not."""
     distance = (x_adv - x).abs().max()
     if not bool(distance <= eps + TOLERANCE):
-        raise EvaluationRefusedError(f"{attack} left the ball: a distance of {float(distance):.8g} at eps {eps:.8g}")
+        raise EvaluationRefusedError(
+            f"{attack} left the ball: a distance of {float(distance):.8g} at eps {eps:.8g}: {mend}"
+        )
     if not bool(((x_adv >= 0) & (x_adv <= 1)).all()):
-        raise EvaluationRefusedError(f"{attack} left the range of pixels: [{float(x_adv.min())}, {float(x_adv.max())}]")
+        raise EvaluationRefusedError(
+            f"{attack} left the range of pixels: [{float(x_adv.min())}, {float(x_adv.max())}]: {mend}"
+        )

@@ -35,9 +35,10 @@ class Telling:
         self._classes: dict[str, int] = {}
         self._told = float("-inf")
 
-    def plan(self, images: int) -> None:
-        """So much more is to be done."""
+    def plan(self, images: int, done: int = 0) -> None:
+        """So much more is to be done; of that, `done` was done before this began."""
         self._total += images
+        self._done += done
 
     def begin(self, attack: str, images: int) -> None:
         """A chunk of `attack` begins, about so much work."""

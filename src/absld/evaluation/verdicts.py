@@ -119,32 +119,36 @@ class Bench:
             pass
 
     def _done(self, plan: Sequence[Attack], share: Share) -> Iterator[tuple[Attack, Arrays]]:
-        todo = {
-            attack.key: [
-                (number, rows)
-                for number, rows in enumerate(chunks(attack.rows, self.chunk))
-                if share.has(attack, number, place)
-            ]
-            for place, attack in enumerate(plan)
-        }
-        for attack in plan:
-            self.telling.plan(sum(len(rows) for _, rows in todo[attack.key]) * attack.passes)
+        todo = {attack.key: self._todo(attack, share, place) for place, attack in enumerate(plan)}
         labels: dict[str, Labels16] = {}
         for attack in plan:
             own = labels[attack.key] = np.full(len(self.split), NOT_ATTACKED, np.int16)
-            for number, rows in todo[attack.key]:
+            for number, rows, passes in todo[attack.key]:
+                self.telling.begin(attack.key, passes)
                 done = self._remembered(attack, number, rows, labels[attack.after][rows] if attack.after else None)
+                self.telling.end(int((done["label"] == self.split.y[rows]).sum()), len(rows), told=attack.measured)
                 own[rows] = done["label"]
                 yield attack, done
             if attack.measured:
                 self._tell_classes(attack, own.copy())
 
+    def _todo(self, attack: Attack, share: Share, place: int) -> list[tuple[int, Rows, int]]:
+        """Number, rows and passes of each chunk of a share; one that is there already needs none, and says so."""
+        found = []
+        for number, rows in enumerate(chunks(attack.rows, self.chunk)):
+            if share.has(attack, number, place):
+                passes, file = len(rows) * attack.passes, self._file(attack, number)
+                there = file is not None and file.exists()
+                self.telling.plan(passes, passes if there else 0)
+                found.append((number, rows, 0 if there else passes))
+        return found
+
     def _tell_classes(self, attack: Attack, label: Labels16) -> None:
         """Of our own images (`label`), and of those whose chunks others have finished."""
         for number, rows in enumerate(chunks(attack.rows, self.chunk)):
-            file = self._file(attack, number)
-            if label[rows[0]] == NOT_ATTACKED and file is not None and file.exists():
-                label[rows] = read_npz(file)["label"]
+            theirs = self._stored(attack, number) if label[rows[0]] == NOT_ATTACKED else None
+            if theirs is not None:
+                label[rows] = theirs["label"]
         seen = np.flatnonzero(label != NOT_ATTACKED)
         if len(seen):
             self.telling.classes(
@@ -154,16 +158,21 @@ class Bench:
     def _file(self, attack: Attack, number: int) -> Path | None:
         return self.scratch / f"{attack.key}-{number:05d}.npz" if self.scratch else None
 
-    def _remembered(self, attack: Attack, number: int, rows: Rows, before: Labels16 | None) -> Arrays:
-        self.telling.begin(attack.key, len(rows) * attack.passes)
+    def _stored(self, attack: Attack, number: int) -> Arrays | None:
+        """A finished chunk; None: there is none, or a power cut has left a file that cannot be read."""
         file = self._file(attack, number)
-        if file is not None and file.exists():
-            done = read_npz(file)
-        else:
+        try:
+            return read_npz(file) if file is not None else None
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _remembered(self, attack: Attack, number: int, rows: Rows, before: Labels16 | None) -> Arrays:
+        done = self._stored(attack, number)
+        if done is None:
             done = self.net.with_room(lambda: self._attacked(attack, number, rows, before), len(rows))
+            file = self._file(attack, number)
             if file is not None:
                 write_npz(file, done)
-        self.telling.end(int((done["label"] == self.split.y[rows]).sum()), len(rows), told=attack.measured)
         return done
 
     def _attacked(self, attack: Attack, number: int, rows: Rows, before: Labels16 | None) -> Arrays:

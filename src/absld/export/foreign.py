@@ -18,26 +18,22 @@ def open_network(path: Path, card: Card, threads: int) -> Network:
     """The file as ONNX Runtime computes it on the CPU; its first output are the logits.
 
     Raises:
-        InputError: there is no such file, it cannot be run, or it does not take the images of `card`.
+        InputError: there is no such file, it cannot be run, or it does not make logits of the images of `card`.
 
     """
     session = _session(path, threads)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1:
         raise InputError(f"{path} has {len(inputs)} inputs, and only images can be given: export it with one")
-    batch, logits = _fits(path, inputs[0], card), outputs[0].shape[-1:]
-    if logits and isinstance(logits[0], int) and logits[0] != len(card.classes):
-        raise InputError(
-            f"{path} tells {logits[0]} classes apart, and {card.name} has {len(card.classes)}: choose the data that it "
-            "was trained for"
-        )
-    names = inputs[0].name, outputs[0].name
+    batch, names = _fits(path, inputs[0], card), (inputs[0].name, outputs[0].name)
 
     def ask(images: Array) -> Array:
         z: Array = session.run([names[1]], {names[0]: images})[0]
         return z
 
-    return ask if batch is None else lambda images: _in_batches(ask, images, batch)
+    network = ask if batch is None else lambda images: _in_batches(ask, images, batch)
+    _refuse_no_logits(path, network, outputs[0].type, card)
+    return network
 
 
 def class_names(path: Path) -> list[str] | None:
@@ -76,6 +72,27 @@ def _fits(path: Path, given: Any, card: Card) -> int | None:
             f"width) of {wanted}: choose the data that it was trained for"
         )
     return batch if isinstance(batch, int) else None
+
+
+def _refuse_no_logits(path: Path, network: Network, kind: str, card: Card) -> None:
+    """Ask about two black images: the shapes that a file tells may be mere names. `kind` is the type of its answers."""
+    classes = len(card.classes)
+    try:
+        shape = np.shape(network(np.zeros((2, card.channels, card.size, card.size), np.float32)))
+    except Exception as error:  # as in _session
+        raise InputError(
+            f"{path} fails on images of {card.name}: {error}: choose the data that it was trained for"
+        ) from None
+    if kind != FLOAT32 or len(shape) != 2 or shape[0] != 2:
+        raise InputError(
+            f"{path} answers two images with {kind} {[*shape]}, and logits are {FLOAT32} [2, {classes}]: export it "
+            "with the logits as its first output"
+        )
+    if shape[1] != classes:
+        raise InputError(
+            f"{path} tells {shape[1]} classes apart, and {card.name} has {classes}: choose the data that it was "
+            "trained for"
+        )
 
 
 def _in_batches(ask: Network, images: Array, batch: int) -> Array:

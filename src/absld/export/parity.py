@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from absld.errors import ParityError
 from absld.export.onnx_file import INPUT, OUTPUT
 from absld.export.session import open_session
 
@@ -29,10 +30,6 @@ BATCH_SIZES = (1, 2, 7, 256)
 """Batch sizes that a set's first images are classified at; all images are classified in batches of the largest."""
 FEW = 16
 """Images of each set that are classified at the small batch sizes."""
-
-
-class ParityError(RuntimeError):
-    """The exported file does not compute what the torch network computes."""
 
 
 @dataclass(frozen=True)

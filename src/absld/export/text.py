@@ -143,10 +143,7 @@ def _making(card: Card) -> str:
         "Licences": f"data {escaped(data['licence'])}; teacher {escaped(teacher['licence'])}",
         **{f"`{of}`": f"`{value[:SHOWN_DIGITS]}`" for of, value in card["provenance"].items()},
     }
-    return (
-        table(["", ""], rows.items())
-        + "\n\nEvery setting, number and whole hash stands in `card.json` beside this page."
-    )
+    return table(["", ""], rows.items()) + "\n\nEvery number and whole hash stands in `card.json` beside this page."
 
 
 def _again(card: Card) -> str:

@@ -3,9 +3,10 @@
 Plain data: the code that reads a setting is hashed with its value, this file is not (docs/adr/0003).
 """
 
+from pathlib import PurePath
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from absld.params.attacks import BatchNorm
@@ -101,6 +102,11 @@ class FromFile(Section):
     path: str
     """Relative to params.yaml."""
     sha256: Sha256
+
+    @field_serializer("path")
+    def _last_name(self, path: str) -> str:
+        """Results are published with their settings: where the file lies is this machine's own, its hash says which."""
+        return PurePath(path).name
 
 
 Origin = Annotated[TrainedHere | FromFile, Field(discriminator="source")]

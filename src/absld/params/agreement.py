@@ -60,6 +60,7 @@ def against_data(params: Params, facts: Facts) -> Iterator[Disagreement]:
         )
     yield from _hard_classes(params, facts)
     yield from _parts(params, facts)
+    yield from _too_few(params, facts)
     for keys, normalisation in _normalisations(params):
         if normalisation is not None and len(normalisation.mean) != facts.channels:
             yield Disagreement(
@@ -75,12 +76,16 @@ def _runs(params: Params) -> Iterator[Disagreement]:
 
 
 def _twice(params: Params) -> Iterator[Disagreement]:
+    from absld.records.numbers import number_text  # no stage that trains depends on it
+
     lists: dict[tuple[str, ...], Sequence[object]] = {
         ("runs", "methods"): params.runs.methods,
         ("runs", "seeds"): params.runs.seeds,
     }
     if params.evaluate.attacks.aa is not None:
         lists["evaluate", "attacks", "aa", "parts"] = params.evaluate.attacks.aa.parts
+    if params.evaluate.curves is not None:  # a radius is known by its text
+        lists["evaluate", "curves", "eps"] = [number_text(eps) for eps in params.evaluate.curves.eps]
     for keys, listed in lists.items():
         for index, value in enumerate(listed):
             if value in listed[:index]:
@@ -156,6 +161,20 @@ def _parts(params: Params, facts: Facts) -> Iterator[Disagreement]:
             ("evaluate", "attacks", "aa", "parts"),
             f"APGD-T needs {TARGETED_APGD_CLASSES} classes, and there are {facts.classes}: add another part",
         )
+
+
+def _too_few(params: Params, facts: Facts) -> Iterator[Disagreement]:
+    attacks, curves = params.evaluate.attacks, params.evaluate.curves
+    counts = {f"attacks.{name}": attack.n for name, attack in attacks if attack is not None}
+    if curves is not None:
+        counts["curves"] = curves.n
+    for where, n in counts.items():
+        if n is not None and n < facts.classes:
+            yield Disagreement(
+                ("evaluate", *where.split("."), "n"),
+                f"{n} images are fewer than the {facts.classes} classes, and each needs one for its accuracy: take at "
+                "least as many",
+            )
 
 
 def _hard_classes(params: Params, facts: Facts) -> Iterator[Disagreement]:

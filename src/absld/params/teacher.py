@@ -43,7 +43,7 @@ class TeacherRobustBench(_Teacher):
     """A model of RobustBench by its id, for the L∞ threat model.
 
     Zhang2019Theoretically on CIFAR-10 and Gowal2020Uncovering on CIFAR-100, the paper's two, need nothing else; any
-    other needs the extra: pip install "absld[robustbench]".
+    other needs the extra: `.venv/bin/uv pip install -e ".[robustbench]"`.
     """
 
     source: Literal["robustbench"]

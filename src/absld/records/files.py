@@ -3,10 +3,15 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+JUST_NOW = 2.0
+"""Seconds after which another change of a file surely has another time, whatever the file system's clock counts in."""
 
 
 @contextmanager
@@ -38,7 +43,19 @@ def read_json(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
+    """The sha256 of a file's bytes, in hexadecimal. A process reads a file that stays as it is once."""
+    at = path.stat()
+    if time.time() - at.st_ctime < JUST_NOW:
+        return _hashed(path)
+    return _known(path, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+
+
+@cache
+def _known(path: Path, *_: int) -> str:
+    return _hashed(path)
+
+
+def _hashed(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

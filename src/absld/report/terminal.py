@@ -63,7 +63,7 @@ def rich_table(plain: PlainTable, most: int = MOST_ROWS) -> Table:
     longest = max(len(line.head) for group in plain.groups for line in group.lines)
     table.add_column(plain.corner, min_width=min(longest, LEAST_HEAD))
     for name in plain.columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for group in plain.groups:
         if len(group.lines) > most:
             caption += f" Shown: {most} of {len(group.lines)} classes."

@@ -159,7 +159,7 @@ def whiskers_explained(summary: Summary) -> str:
 def bias_explained(attack: str, tail: str, classes: int, n: int, biases: Mapping[str, float]) -> str:
     """How far the lowest of noisy accuracies lies below the true one, for a caption; `biases` by name, 0 or less."""
     lowest = "lowest tenth" if tail == "worst10" else "lowest"
-    texts = {name: percent(-bias) for name, bias in biases.items()}
+    texts = {name: percent(abs(bias)) for name, bias in biases.items()}
     if len(texts) > MOST_NAMED:
         size = f"{min(texts.values(), key=float)} to {max(texts.values(), key=float)} points, method by method"
     else:

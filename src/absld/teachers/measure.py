@@ -8,6 +8,7 @@ from absld.attacks.linf_walk import LinfWalk
 from absld.data.card import Card
 from absld.data.dataset import Split
 from absld.evaluation.measure import measure
+from absld.evaluation.refusals import naming
 from absld.evaluation.telling import OnProgress, silent
 from absld.intervals import intervals95
 from absld.metrics import accuracies
@@ -21,7 +22,8 @@ def measure_teacher(
 ) -> dict[str, Any]:
     """Clean and PGD-20 accuracy by class, as blocks of evaluation.json; the step is a quarter of `eps`."""
     walk = LinfWalk(eps=eps, step=eps / 4, steps=STEPS, start="uniform")
-    tables = measure(model, split, len(card.classes), walk, seed=SEED, chunk=CHUNK, on_progress=on_progress)
+    with naming("the teacher"):
+        tables = measure(model, split, len(card.classes), walk, seed=SEED, chunk=CHUNK, on_progress=on_progress)
     settings: dict[str, dict[str, Any]] = {
         "clean": {},
         "pgd": {"eps": eps, "eps_text": number_text(eps), "steps": STEPS, "step": walk.step, "start": walk.start},

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from absld.data.card import Card
-from absld.download import Checksum, download, mismatch
+from absld.download import Checksum, download, mismatch, public_address
 from absld.errors import InputError
 from absld.networks.checkpoints import read
 from absld.networks.zoo import Classifier, Spec
@@ -67,12 +67,7 @@ def _from_url(teacher: TeacherUrl, card: Card, cache: Path) -> Obtained:
 
 
 def _address(url: str) -> str:
-    """The address as a card may hold it: no name, no password, no token, and nothing of this machine's folders."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return f"the file {PurePosixPath(parts.path).name}"
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+    return f"the file {PurePosixPath(urlsplit(url).path).name}" if url.startswith("file:") else public_address(url)
 
 
 def _from_registry(name: str, entry: Entry, card: Card, cache: Path) -> Obtained:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from absld.params.networks import Architecture
 
-INSTALL = 'pip install "absld[robustbench]"'
+INSTALL = '.venv/bin/uv pip install -e ".[robustbench]"'
 """What any other id needs."""
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from absld import distributed
 from absld.engine.plain import PLAIN
 from absld.engine.protocol import Engine
+from absld.errors import DivergedError
 from absld.methods.protocol import Evidence, LooksFirst, Method, Networks
 from absld.networks.zoo import Classifier
 from absld.params.recipe import Method as Block
@@ -23,10 +24,6 @@ from absld.training.run import Run, on
 from absld.training.schedule import Schedule
 from absld.training.task import Task
 from absld.training.validate import Validation, class_sum, validate
-
-
-class DivergedError(RuntimeError):
-    """The weights are lost: going on would cost time and give nothing."""
 
 
 def begin(method: Method, student: Classifier, recipe: Optimiser, task: Task, engine: Engine = PLAIN) -> Run:
@@ -78,7 +75,7 @@ def fit(
 def train_epoch(
     run: Run, method: Method, nets: Networks, task: Task, engine: Engine, epoch: int, lr: float, batch_size: int
 ) -> "_Sums":
-    """Train one epoch. Nothing is read back from the device before it ends."""
+    """Train one epoch. Nothing is read back from the device before it ends, but once by a teacher's memory."""
     torch.manual_seed(stream(task.seed, "epoch", epoch))
     shuffle = torch.Generator(task.device).manual_seed(stream(task.seed, "data", epoch))
     for group in run.optimiser.param_groups:

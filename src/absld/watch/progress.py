@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from absld.metrics import ClassTable
@@ -31,17 +31,14 @@ class Progress:
         self._file = file or sys.stdout
         self._bar: Bar | None = None
         self._task: TaskID | None = None
-        self._begun, self._first, self._done, self._total = 0.0, 0, 0, 0
+        self._begun, self._reached = 0.0, 0.0
+        self._first, self._done, self._total = 0, 0, 0
         self._spoke = -math.inf
 
     def __enter__(self) -> Self:
         if self._file.isatty():
-            columns: list[ProgressColumn] = [
-                TextColumn("{task.description}", markup=False),
-                BarColumn(24),
-                TimeRemainingColumn(),
-            ]
-            self._bar = Bar(*columns, console=Console(file=self._file), transient=True)
+            text = TextColumn("{task.description}", markup=False)
+            self._bar = Bar(BarColumn(24), text, console=Console(file=self._file), transient=True)
             self._bar.start()
         return self
 
@@ -65,27 +62,31 @@ class Progress:
     def _show(self, text: str, done: int, total: int) -> None:
         now = time.monotonic()
         if total != self._total or done < self._done or not self._begun:
-            self._begun, self._first, self._total = now, done, total
+            self._begun = self._reached = now
+            self._first, self._total = done, total
             if self._bar is not None:
                 if self._task is not None:
                     self._bar.remove_task(self._task)
                 self._task = self._bar.add_task("", total=total, completed=done)
+        elif done > self._done:
+            self._reached = now
         self._done = done
-        line = f"{self._name}  {text}"
+        line, left = f"{self._name}  {text}", self._remaining(done, total)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=line, completed=done)
+            # what a narrow terminal cuts off is the end of the line, not the time
+            self._bar.update(self._task, description=f"{left}  {line}" if left else line, completed=done)
             if done == total:  # the line stays, the bar goes
                 self._bar.console.print(line, highlight=False, markup=False)
                 self._bar.update(self._task, visible=False)
         elif done == total or now - self._spoke >= self._every:
             self._spoke = now
-            print(line + self._remaining(done, total, now), file=self._file, flush=True)
+            print(f"{line}  {left}" if left else line, file=self._file, flush=True)
 
-    def _remaining(self, done: int, total: int, now: float) -> str:
-        """What was done before we began (a resumed run) says nothing of the speed."""
+    def _remaining(self, done: int, total: int) -> str:
+        """What was done before we began (a resumed run) says nothing of the speed, nor does a part under way."""
         if done <= self._first or done >= total:
             return ""
-        return f"  {duration((now - self._begun) / (done - self._first) * (total - done))} left"
+        return f"{duration((self._reached - self._begun) / (done - self._first) * (total - done))} left"
 
 
 def epoch_line(epoch: int, epochs: int, values: Mapping[str, float]) -> str:

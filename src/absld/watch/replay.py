@@ -6,6 +6,7 @@ Doing it twice changes nothing: a run remembers, by sha256, which files it was t
 import json
 import math
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,8 @@ class Files:
     student: Path | None
     card: Path | None
     card_text: Path | None
+    params: Path | None
+    """params.yaml as others may see it, where all files are of what it says."""
     variants: Path | None
     """The folder of the smaller files."""
 
@@ -91,8 +94,10 @@ def replay(root: Path, runs: Sequence[tuple[Identity, Files]], report: Report | 
 
 
 def _being_trained(run: "Run") -> bool:
-    ours = run.data.tags.get("absld.pid") == str(os.getpid())
-    return run.info.status == "RUNNING" and not ours and alive(run)
+    """Whether another process is at it; of another machine's nobody here can tell whether it still lives."""
+    tags, here = run.data.tags, socket.gethostname()
+    elsewhere = tags.get("absld.host", here) != here
+    return run.info.status == "RUNNING" and (elsewhere or (tags.get("absld.pid") != str(os.getpid()) and alive(run)))
 
 
 def _replay_run(client: "MlflowClient", run: "Run", who: Identity, files: Files) -> None:
@@ -103,7 +108,8 @@ def _replay_run(client: "MlflowClient", run: "Run", who: Identity, files: Files)
     describe(client, run, who.params, {**who.tags, **_provenance(files.log, who.fingerprint)})
     log_epochs(client, run_id, rows, names)
     paths = {"history.csv": files.history, "evaluation.json": files.evaluation, "card.json": files.card}
-    paths |= {"card.md": files.card_text, "student.onnx": files.student, **_smaller(files.variants)}
+    paths |= {"card.md": files.card_text, "student.onnx": files.student, "params.yaml": files.params}
+    paths |= _smaller(files.variants)
     for name, path in _untold(client, run, {name: path for name, path in paths.items() if path is not None}):
         if name == "evaluation.json":
             _tell_evaluation(client, run, path)

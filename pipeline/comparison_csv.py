@@ -1,0 +1,45 @@
+"""Runs side by side as a tidy table, a number in each line, for programs: `absld compare --csv FILE`."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absld.errors import InputError
+from absld.metrics import tail_of
+from absld.records.files import write_text
+from pipeline.pairing import Measured, refuse_unlike
+
+HEADER = ("run", "method", "seed", "attack", "n", "class_or_measure", "value", "lower", "upper")
+"""Values and the ends of their 95 % intervals are fractions, as in evaluation.json; nsd is a ratio."""
+
+
+def write(path: Path, runs: Sequence[Measured], attacks: Sequence[str]) -> None:
+    """Write every class and measure of these runs under these attacks. What is not known is left empty.
+
+    Raises:
+        InputError: the runs are unlike; or the file is there already and not such a table.
+
+    """
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(",".join(HEADER).encode())):
+        raise InputError(f"--csv {path}: it is there already and no such table: name another file")
+    for attack in attacks:
+        for other in runs[1:]:
+            refuse_unlike(runs[0], other, attack)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([HEADER, *_rows(runs, attacks)])
+    write_text(path, text.getvalue())
+
+
+def _rows(runs: Sequence[Measured], attacks: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    for run in runs:
+        of = run.evaluation
+        for attack in attacks:
+            block = of["attacks"][attack]
+            value, interval = block["accuracy"], block["interval95"]
+            about = (run.name, of.get("method"), of.get("seed"), attack, block["n"])
+            for name in of["classes"]:
+                yield *about, name, value["per_class"][name], *interval["per_class"][name]
+            for name in ("average", tail_of(of["classes"]), "overall", "nsd"):
+                yield *about, name, value[name], *interval.get(name, (None, None))
