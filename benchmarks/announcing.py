@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
+from absld.data.task import Task
 from absld.engine.protocol import Engine
 from absld.methods.protocol import Batch, Networks
 from absld.networks.zoo import Classifier
 from absld.params.recipe import Optimiser
 from absld.shapes import Images, Logits
-from absld.training.task import Task
 from benchmarks.clock import Clock, Part
 
 

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
+from absld.data.task import Held, Task
+from absld.device import limit_threads
 from absld.engine.choose import Speed
 from absld.methods.absld import Absld
-from absld.training.device import limit_threads
 from absld.training.fit import begin, train_epoch
-from absld.training.task import Held, Task
 from benchmarks.announcing import Announcing
 from benchmarks.clock import Clock
 from benchmarks.problem import SEED, Problem

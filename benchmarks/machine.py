@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from absld.training.device import cores
+from absld.device import cores
 from absld.versions import version
 from absld.watch.git import commit_and_dirty
 

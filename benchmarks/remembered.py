@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from absld.data.augmentation import offsets
+from absld.device import limit_threads
 from absld.engine.choose import Speed
 from absld.params.data import FACTS
 from absld.params.train import Augmentation
-from absld.training.device import limit_threads
 from benchmarks.cases import CASES
 from benchmarks.clock import Clock
 from benchmarks.contestants import Product

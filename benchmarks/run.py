@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from absld.training.device import cores, pick
+from absld.device import cores, pick
 from benchmarks import history, table
 from benchmarks.cases import CASES
 from benchmarks.contestants import NAMES

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absld.errors import InputError
-from absld.metrics import tail_of
 from absld.records.attacks import STRONGEST, attack_label, strongest
 from absld.records.files import read_json
 from absld.report.wording import MEASURES, images, number, points
+from absld.statistics.metrics import tail_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,7 +67,7 @@ def _shared(runs: Sequence[str], methods: Sequence[Mapping[int, str]]) -> list[i
 
 
 def _image_by_image(first: "Measured", second: "Measured", attack: str) -> "RenderableType":
-    from absld.paired import compared
+    from absld.statistics.paired import compared
     from pipeline.pairing import pair
     from pipeline.significance import Two, shown
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from absld.errors import InputError
-from absld.metrics import tail_of
 from absld.records.files import write_text
+from absld.statistics.metrics import tail_of
 from pipeline.pairing import Measured, refuse_unlike
 
 HEADER = ("run", "method", "seed", "attack", "n", "class_or_measure", "value", "lower", "upper")

@@ -11,8 +11,8 @@ from absld.records.layout import RunKey
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from absld.gates import Judged
     from pipeline.doctor import Line
+    from pipeline.gates import Judged
     from pipeline.sweep import Made, Sweep
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from absld.errors import InputError
 from absld.evaluation.overrides import check_attacks, parse_eps
-from absld.metrics import tail_of
 from absld.params.load import load
 from absld.params.networks import Architecture
 from absld.params.yaml_file import read_yaml
 from absld.records.attacks import attack_label
 from absld.records.files import read_json
 from absld.report.wording import MEASURES, images, number
+from absld.statistics.metrics import tail_of
 from pipeline import console, dvc, outcome, processes
 
 if TYPE_CHECKING:

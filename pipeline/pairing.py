@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from absld.errors import InputError
 from absld.evaluation.arrays import read_npz
-from absld.paired import Pairs
 from absld.records.attacks import attack_label, attack_name
+from absld.statistics.paired import Pairs
 
 UNLIKE = ("seed", "chunk", "parts", "implementation")
 """Settings that may differ between two runs: they are no other attack, or what it found."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absld.errors import InputError
-from absld.gates import Judged, judge
 from absld.params.root import Params
 from absld.records.files import read_json, replacing, sha256_of
 from absld.records.layout import RunKey
@@ -23,6 +22,7 @@ from absld.watch.identity import Identity
 from absld.watch.mlflow_mirror import place
 from absld.watch.registry import describe_version, holder, model_name, version_of
 from absld.watch.store import locked, open_store
+from pipeline.gates import Judged, judge
 from pipeline.publish import Stages, keys, publish_run
 
 if TYPE_CHECKING:

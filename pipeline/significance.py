@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from absld.bias import tail_bias
-from absld.paired import LEVEL, Comparison, Pairs, images_needed
 from absld.report.wording import MEASURES, bias_explained, images, number, percent, points
+from absld.statistics.bias import tail_bias
+from absld.statistics.paired import LEVEL, Comparison, Pairs, images_needed
 
 MOST_NAMED = 6
 """Classes that a sentence names."""

@@ -1,6 +1,7 @@
 """Attack a student: `python -m stages.evaluate METHOD SEED`."""
 
 from absld.data.dataset import read_card, read_split
+from absld.device import limit_threads, pick
 from absld.evaluation.arrays import write_npz
 from absld.evaluation.evaluate import evaluate
 from absld.evaluation.refusals import naming
@@ -9,7 +10,6 @@ from absld.heap import keep_freed_memory
 from absld.networks.weights import load
 from absld.records.files import digest, sha256_of, write_json
 from absld.records.numbers import number_text
-from absld.training.device import limit_threads, pick
 from stages.contracts import EVALUATE
 from stages.opening import Opened, main
 

@@ -18,6 +18,7 @@ from torch import nn
 from absld.data.card import Card
 from absld.data.dataset import read_card
 from absld.data.given import Given, look_at
+from absld.device import limit_threads, pick
 from absld.errors import EvaluationRefusedError, InputError
 from absld.evaluation.arrays import write_npz
 from absld.evaluation.black_box import evaluate_black_box
@@ -31,7 +32,6 @@ from absld.heap import keep_freed_memory
 from absld.networks.given import class_names, parse_normalisation, read_given
 from absld.records.files import digest, read_json, sha256_of, write_json
 from absld.records.numbers import number_text
-from absld.training.device import limit_threads, pick
 from absld.watch.progress import Progress
 from stages.contracts import CARD, DATA, Stage
 from stages.opening import Opened, open_stage

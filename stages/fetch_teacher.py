@@ -2,6 +2,8 @@
 
 from absld import distributed
 from absld.data.dataset import Card, read_card, read_split
+from absld.data.task import own_augmentation, own_normalisation, read_task, spec_for
+from absld.device import limit_threads, pick
 from absld.engine.choose import Speed
 from absld.networks.weights import save
 from absld.params.agreement import chosen_method
@@ -11,10 +13,8 @@ from absld.teachers.card import Origin, write_card
 from absld.teachers.measure import measure_teacher
 from absld.teachers.obtain import Obtained, obtain
 from absld.training.checkpoint import Checkpoint
-from absld.training.device import limit_threads, pick
 from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import own_augmentation, own_normalisation, read_task, spec_for
 from stages.contracts import FETCH_TEACHER
 from stages.opening import Opened, main
 from stages.together import together

@@ -24,9 +24,9 @@ from torch.distributed.elastic.multiprocessing.api import LogsDest, LogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
+from absld.device import cores, pick, processes_of
 from absld.errors import FailedError, InputError
 from absld.records.files import read_json, write_json
-from absld.training.device import cores, pick, processes_of
 from stages.opening import STARTED_BY_STAGE, Opened
 
 Work = Callable[[Opened], None]

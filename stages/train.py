@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from absld import distributed
 from absld.data.dataset import read_card
+from absld.data.task import Task, own_augmentation, own_normalisation, read_task, spec_for
+from absld.device import limit_threads, pick
 from absld.engine.choose import Speed
 from absld.networks.weights import load, save
 from absld.networks.zoo import Classifier, Spec
@@ -15,10 +17,8 @@ from absld.records.files import digest, sha256_of, write_json
 from absld.records.history import write_history
 from absld.training.brought import bring, refuse_last_batches
 from absld.training.checkpoint import Checkpoint
-from absld.training.device import limit_threads, pick
 from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import Task, own_augmentation, own_normalisation, read_task, spec_for
 from stages.contracts import CARD, DATA, TRAIN
 from stages.opening import Opened, code_of, main
 from stages.together import together

@@ -11,11 +11,11 @@ from torch import nn
 from absld.data.dataset import Card, Split
 from absld.export.artefact import Material, export
 from absld.export.card import Sources
-from absld.intervals import intervals95
-from absld.metrics import ClassTable, accuracies
 from absld.networks.zoo import Classifier, Spec, build
 from absld.params.export import Export, Square, Variants
 from absld.records.files import read_json
+from absld.statistics.intervals import intervals95
+from absld.statistics.metrics import ClassTable, accuracies
 from stages.contracts import EXPORT
 
 CLASSES = [*"012345678", "nine|9"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from toy_problem import NAMES, PARAMS, begun, task, with_
 
+from absld.data.task import Held
 from absld.methods.natural import Natural
 from absld.methods.protocol import Batch, Evidence, Networks, State, Step
 from absld.networks.frozen import frozen_view
@@ -22,7 +23,6 @@ from absld.training.checkpoint import Checkpoint
 from absld.training.fit import fit
 from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import Held
 from absld.training.validate import validate
 
 FAWA = PARAMS.methods.cfa.averaging

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from absld.data.fetch import fetch
+from absld.data.task import Held, Task
 from absld.errors import InputError
 from absld.networks.weights import load, save
 from absld.networks.zoo import Spec, build
@@ -21,7 +22,6 @@ from absld.params.train import Augmentation
 from absld.records.files import sha256_of
 from absld.training.brought import bring, refuse_last_batches
 from absld.training.run import Run
-from absld.training.task import Held, Task
 from pipeline.settings import edited
 from stages import train
 from stages.contracts import CARD, DATA, TRAIN

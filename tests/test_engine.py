@@ -12,6 +12,7 @@ from torch import Tensor
 from toy_problem import NAMES, PARAMS, batch, network, task, with_
 
 from absld.data.augmentation import plan
+from absld.data.task import Held, Task
 from absld.engine.choose import Speed, cost
 from absld.engine.compiled import Compiler, FixedShape, FullBatches
 from absld.engine.fast import Fast
@@ -30,7 +31,6 @@ from absld.params.train import Augmentation
 from absld.training.checkpoint import Checkpoint
 from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import Held, Task
 from absld.training.validate import class_sum, validate
 
 CLASSES = 4

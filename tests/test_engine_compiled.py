@@ -81,8 +81,7 @@ def test_torch_compiles_all_sizes_of_a_network(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("kind", ["fixed", "full"])
 def test_what_fails_after_its_trial_goes_on_as_it_is_and_says_so(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, lines = network(), []  # type: ignore[var-annotated]
-    errors: list[Exception] = []
+    net, lines, errors = network(), list[str](), list[Exception]()
 
     def compiled(of: Net, **_: object) -> Net:
         def run(x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from absld.evaluation.fingerprint import claim, fingerprint
 from absld.evaluation.telling import Telling
 from absld.evaluation.verdicts import Share
 from absld.evaluation.workers import Job, examined, worthwhile
-from absld.metrics import ClassTable
+from absld.statistics.metrics import ClassTable
 from absld.watch.progress import class_line
 
 

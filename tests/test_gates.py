@@ -5,7 +5,7 @@ from gated_evaluations import NONE, evaluation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from absld.gates import judge
+from pipeline.gates import judge
 from stages.contracts import ALL
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 from toy_problem import batch, task, with_
 
+from absld.data.task import Held, Task
 from absld.engine.choose import Speed
 from absld.engine.compiled import Compiler, FixedShape
 from absld.engine.fast import Fast
@@ -26,7 +27,6 @@ from absld.networks.zoo import Classifier
 from absld.training.checkpoint import Checkpoint
 from absld.training.fit import begin, train_epoch
 from absld.training.session import train_network
-from absld.training.task import Held, Task
 
 pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from absld.intervals import intervals95, resampled, wilson
-from absld.metrics import ClassTable, accuracies
+from absld.statistics.intervals import intervals95, resampled, wilson
+from absld.statistics.metrics import ClassTable, accuracies
 
 
 def table(correct: list[int], total: list[int]) -> ClassTable:

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 from math import comb, sqrt
+from statistics import stdev
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from absld.paired import Pairs, compared
-from absld.paired_seeds import Difference, contrast, seeds95, t975
+from absld.statistics.paired import Pairs, compared
+from absld.statistics.paired_seeds import Difference, contrast, seeds95
 
 
 def pairs_of(first: list[list[int]], second: list[list[int]]) -> Pairs:
@@ -34,7 +35,9 @@ def some_seeds(draw: st.DrawFn) -> list[Pairs]:
     ("degrees", "printed"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (30, 2.042)]
 )
 def test_the_quantile_is_that_of_printed_tables(degrees: int, printed: float) -> None:
-    assert t975(degrees) == pytest.approx(printed, abs=5e-4)
+    values = [float(k % 3) for k in range(degrees + 1)]
+    low, high = seeds95(values) or (0, 0)
+    assert (high - low) / 2 / (stdev(values) / sqrt(len(values))) == pytest.approx(printed, abs=5e-4)
 
 
 def test_the_interval_over_seeds_by_hand() -> None:

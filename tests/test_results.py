@@ -10,9 +10,9 @@ import pytest
 from kept_runs import PROFILE, Verdicts, counted, new_project, read, write_kept, write_many
 
 from absld.errors import InputError
-from absld.paired_seeds import Difference
 from absld.records.files import read_json, write_json
 from absld.records.layout import RunKey
+from absld.statistics.paired_seeds import Difference
 from pipeline.results.answers import answers_table, classes_that_differ, verdict
 from pipeline.results.contrasts import compared
 from pipeline.results.page import generated

@@ -14,9 +14,9 @@ import pytest
 from projects import SMALL, Project
 from still_alive import command_of, killed_in_the_end, survivors
 
+from absld.device import pick, processes_of
 from absld.errors import InputError
 from absld.params.yaml_file import read_yaml
-from absld.training.device import pick, processes_of
 from pipeline.settings import edited
 
 pytestmark = pytest.mark.timeout(900)

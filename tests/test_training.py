@@ -9,6 +9,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from absld.data.task import Held, Task, own_augmentation
+from absld.device import pick
 from absld.errors import DivergedError, InputError
 from absld.methods.registry import METHODS
 from absld.networks.frozen import frozen_view
@@ -19,10 +21,8 @@ from absld.params.load import load
 from absld.params.train import Augmentation
 from absld.seeds import stream
 from absld.training.checkpoint import Checkpoint
-from absld.training.device import pick
 from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import Held, Task, own_augmentation
 from absld.training.validate import validate
 
 PAPER = load(Path(__file__).parents[1] / "pipeline/profiles/cifar10.yaml")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from absld.data.task import Held, Task
 from absld.methods.protocol import Batch, Evidence, Networks
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Classifier, Spec, build
@@ -16,7 +17,6 @@ from absld.params.load import load
 from absld.params.train import Augmentation
 from absld.training.fit import begin
 from absld.training.run import Run
-from absld.training.task import Held, Task
 
 PARAMS: Any = load(Path(__file__).parents[1] / "pipeline/profiles/cifar10.yaml")
 NAMES = ("left", "right", "none")

@@ -10,6 +10,7 @@ import torch.multiprocessing as mp
 from toy_problem import PARAMS, task, with_
 
 from absld.data.augmentation import batches
+from absld.data.task import Held, Task
 from absld.engine.choose import Speed
 from absld.engine.fast import Fast
 from absld.engine.plain import Plain
@@ -23,7 +24,6 @@ from absld.training.checkpoint import Checkpoint
 from absld.training.fit import begin, fit
 from absld.training.run import Run
 from absld.training.session import train_network
-from absld.training.task import Held, Task
 
 DIGITS = load(Path(__file__).parents[1] / "params.yaml")
 SPEC = Spec("tiny_resnet8", 3, 1, 8, None)

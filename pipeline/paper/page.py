@@ -5,9 +5,9 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from absld.metrics import tail_of
 from absld.records.attacks import attack_label
 from absld.report.wording import DASH, MINUS, method_label, percent, points
+from absld.statistics.metrics import tail_of
 from pipeline.paper import comparison
 from pipeline.paper.settings import Run, common, differences
 from pipeline.paper.tables import MEASURES, Finding, Paper, Table, read_paper

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from absld.paired_seeds import Difference
 from absld.report.markdown import escape
 from absld.report.tables import Cell, Group, Line, Table
 from absld.report.wording import MEASURES, images, method_label
+from absld.statistics.paired_seeds import Difference
 from pipeline.results.contrasts import ASKED, BY_CLASS, Compared
 from pipeline.results.tables import INTERVALS, difference_cells
 

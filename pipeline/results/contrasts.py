@@ -6,12 +6,12 @@ from statistics import fmean
 
 import numpy as np
 
-from absld.bias import tail_bias
 from absld.errors import InputError
-from absld.metrics import tail_of
-from absld.paired_seeds import COMPARED, Contrast, Difference, contrast, seeds95
 from absld.records.attacks import ATTACKS as ATTACK_LABELS
 from absld.records.attacks import attack_label
+from absld.statistics.bias import tail_bias
+from absld.statistics.metrics import tail_of
+from absld.statistics.paired_seeds import COMPARED, Contrast, Difference, contrast, seeds95
 from pipeline.pairing import Measured, pair
 from pipeline.results.reading import Kept, Results
 

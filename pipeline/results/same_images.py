@@ -5,9 +5,9 @@ from statistics import fmean
 
 import numpy as np
 
-from absld.metrics import OVER_CLASSES, ClassTable, Rates, tail_of
 from absld.report.tables import Cell, Group, Line, Table
 from absld.report.wording import images, method_label, percent
+from absld.statistics.metrics import OVER_CLASSES, ClassTable, Rates, tail_of
 from pipeline.pairing import verdicts_of
 from pipeline.results.reading import Kept, Results
 from pipeline.results.tables import SHORT, short_label

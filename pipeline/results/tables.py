@@ -5,9 +5,6 @@ from statistics import fmean
 from string import ascii_lowercase
 from typing import NamedTuple
 
-from absld.metrics import tail_of
-from absld.paired import LEVEL
-from absld.paired_seeds import Difference, Interval
 from absld.records.attacks import ATTACKS, attack_label
 from absld.report.inputs import settings_of
 from absld.report.over_seeds import over_seeds
@@ -23,6 +20,10 @@ from absld.report.wording import (
     points,
     spread,
 )
+from absld.statistics.bootstrap import Interval
+from absld.statistics.metrics import tail_of
+from absld.statistics.paired import LEVEL
+from absld.statistics.paired_seeds import Difference
 from pipeline.paper import tables as paper
 from pipeline.results.contrasts import ASKED, BY_CLASS, AfterLast, Compared
 from pipeline.results.reading import Kept, Results

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from absld import distributed
+from absld.data.task import Task
 from absld.engine.compiled import Say
 from absld.engine.fast import Fast
 from absld.engine.memory import bytes_of
@@ -15,7 +16,6 @@ from absld.engine.precision import WORTH_COMPILING, forward_cost, gains, has_bfl
 from absld.engine.protocol import Engine
 from absld.networks.zoo import Classifier
 from absld.params.recipe import AdversarialMethod, Method
-from absld.training.task import Task
 
 FORWARD, WITH_INPUT_GRADIENT, WITH_ALL_GRADIENTS = 1, 2, 3
 """What a pass costs, in forward passes."""

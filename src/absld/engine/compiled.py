@@ -31,11 +31,12 @@ class Compiler:
         An error costs speed and nothing else, and `say` hears of it. It is looked for here, forwards and backwards,
         with black images. Torch may also leave out CUDA graphs without an error: it counts that.
         """
-        from torch._dynamo.utils import counters  # a second, which what is not compiled need not wait for
-
-        started, skipped = time.perf_counter(), counters["inductor"]["cudagraph_skips"]
-        run: Net = torch.compile(network, dynamic=False, mode="reduce-overhead" if graphs else None)
+        started = time.perf_counter()
         try:
+            from torch._dynamo.utils import counters  # a second, which what is not compiled need not wait for
+
+            skipped = counters["inductor"]["cudagraph_skips"]
+            run: Net = torch.compile(network, dynamic=False, mode="reduce-overhead" if graphs else None)
             with warnings.catch_warnings(), torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
                 warnings.filterwarnings("ignore", "TensorFloat32")  # float32 is meant
                 for _ in range(3 if graphs else 1):  # a CUDA graph is warmed up, recorded and replayed
@@ -43,14 +44,14 @@ class Compiler:
                     if z.requires_grad:
                         z.sum().backward()  # type: ignore[no-untyped-call]
                     del z
+            if counters["inductor"]["cudagraph_skips"] > skipped:
+                self.say("compiled without CUDA graphs, so slower: TORCH_LOGS=cudagraphs says why")
+            return _UntilItFails(run, network, self.say)
         except Exception as error:  # whatever a compiler may raise, the network itself still works
             self.say(_slower(error))
             return network
         finally:
             self.seconds += time.perf_counter() - started
-        if counters["inductor"]["cudagraph_skips"] > skipped:
-            self.say("compiled without CUDA graphs, so slower: TORCH_LOGS=cudagraphs says why")
-        return _UntilItFails(run, network, self.say)
 
 
 class _UntilItFails:

@@ -12,6 +12,7 @@ import torch
 
 from absld import distributed
 from absld.data.augmentation import plan
+from absld.data.task import Task
 from absld.engine.compiled import Compiler, FixedShape, FullBatches, Say
 from absld.engine.memory import Memory
 from absld.engine.mixed import Mixed
@@ -23,7 +24,6 @@ from absld.networks.synchronised import synchronised
 from absld.networks.zoo import Classifier
 from absld.params.recipe import Optimiser
 from absld.shapes import Images, Logits
-from absld.training.task import Task
 
 
 class Fast:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from absld import distributed
 from absld.data.augmentation import Plan, Variants, offsets
+from absld.data.task import Task
 from absld.shapes import Images, Logits
-from absld.training.task import Task
 
 
 class Memory:

@@ -6,12 +6,12 @@ from itertools import starmap
 import torch
 
 from absld.data.augmentation import batches
+from absld.data.task import Task
 from absld.methods.protocol import Batch, Networks
 from absld.networks.frozen import frozen_view
 from absld.networks.synchronised import synchronised
 from absld.networks.zoo import Classifier
 from absld.params.recipe import Optimiser
-from absld.training.task import Task
 
 
 class Plain:

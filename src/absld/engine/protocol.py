@@ -5,11 +5,11 @@ from typing import Protocol
 
 import torch
 
+from absld.data.task import Task
 from absld.methods.protocol import Batch, Networks
 from absld.networks.zoo import Classifier
 from absld.params.recipe import Optimiser
 from absld.shapes import Images, Logits
-from absld.training.task import Task
 
 
 class Engine(Protocol):

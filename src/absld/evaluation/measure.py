@@ -11,7 +11,7 @@ from absld.evaluation.refusals import refuse_training_mode
 from absld.evaluation.selection import balanced
 from absld.evaluation.telling import OnProgress, Telling, silent
 from absld.evaluation.verdicts import Bench
-from absld.metrics import ClassTable
+from absld.statistics.metrics import ClassTable
 
 
 def measure(

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from absld.attacks import autoattack
 from absld.evaluation.arrays import Arrays
 from absld.evaluation.verdicts import Verdict, fewest
-from absld.intervals import intervals95
-from absld.metrics import accuracies
 from absld.params.evaluate import Evaluate
 from absld.records.attacks import ATTACKS, AUTOATTACK
+from absld.statistics.intervals import intervals95
+from absld.statistics.metrics import accuracies
 
 
 def autoattack_as_one(found: Mapping[str, Verdict], y: NDArray[np.int64], keep: int) -> Verdict:

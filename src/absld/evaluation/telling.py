@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from absld.metrics import ClassTable
+from absld.statistics.metrics import ClassTable
 
 OnProgress = Callable[[str, int, int], None]
 """What is going on, how much is done, how much there is: in hundredths of the work."""

@@ -19,8 +19,8 @@ from absld.evaluation.plan import Attack
 from absld.evaluation.refusals import refuse_escape, refuse_logits, refuse_probabilities, refuse_range
 from absld.evaluation.selection import Rows, balanced, chunks
 from absld.evaluation.telling import Telling
-from absld.metrics import ClassTable
 from absld.seeds import stream
+from absld.statistics.metrics import ClassTable
 
 Labels16 = NDArray[np.int16]
 NOT_ATTACKED = -1

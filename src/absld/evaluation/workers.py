@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from absld.data.dataset import Split
+from absld.device import cores
 from absld.evaluation.curves import curve_attacks
 from absld.evaluation.fingerprint import claim, fingerprint
 from absld.evaluation.forward import Forward, float32
@@ -31,7 +32,6 @@ from absld.evaluation.telling import Telling
 from absld.evaluation.verdicts import Bench, Share, Verdict
 from absld.heap import keep_freed_memory
 from absld.params.evaluate import Evaluate
-from absld.training.device import cores
 
 MOST = 8
 """Processes; each holds a network, its activations and a Python of its own."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from absld.export.markdown import Card, escaped, interval, percent, table
-from absld.metrics import tail_of
 from absld.records.attacks import ATTACKS, attack_label, strongest
+from absld.statistics.metrics import tail_of
 
 MOST_CLASSES = 20
 """Classes that the page shows; of more it shows the weakest ones. card.json has them all."""

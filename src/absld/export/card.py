@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from absld.data.card import Card
 from absld.errors import InputError
 from absld.export.onnx_file import BATCH, INPUT, OUTPUT
 from absld.networks.zoo import Spec
+from absld.versions import version
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ def facts(sources: Sources) -> Json:
             **evaluation["provenance"],
             "export_params_sha256": sources.params_sha256,
             "export_code_sha256": sources.code_sha256,
-            "absld": _version(),
+            "absld": version("absld") or "run from source",
         },
     }
 
@@ -113,10 +113,3 @@ def _short(attacks: Mapping[str, Any]) -> Json:
         attack: {name: measured["accuracy"][name] for name in ("average", "worst")}
         for attack, measured in attacks.items()
     }
-
-
-def _version() -> str:
-    try:
-        return version("absld")
-    except PackageNotFoundError:
-        return "run from source"

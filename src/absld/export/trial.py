@@ -14,8 +14,8 @@ from absld.evaluation.selection import Rows, balanced, chunks
 from absld.evaluation.telling import Telling
 from absld.export.attacked import Labelled, correct, share, square
 from absld.export.parity import BATCH_SIZES, Array, Network
-from absld.metrics import ClassTable
 from absld.params.export import Square
+from absld.statistics.metrics import ClassTable
 
 CLEAN_IMAGES = 2000
 """Most clean images, balanced by class. On two cores a ResNet-18 takes a minute or two for them."""

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from absld.errors import InputError
-from absld.metrics import tail_of
 from absld.records.attacks import ATTACKS, attack_label
 from absld.report import bars, curves
 from absld.report.drawing import WIDTH, finish, footnote, head, house_style, png
@@ -23,6 +22,7 @@ from absld.report.risks import RISKS, UNIT, Spreads, spreads
 from absld.report.summary import MOST_SIDE_BY_SIDE
 from absld.report.tables import Cell, Group, Line, Table, best_of
 from absld.report.wording import MEASURES, method_label, percent
+from absld.statistics.metrics import tail_of
 
 METHODS = {
     2: ("sat_ssd", "sat_dsd"),

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, TypedDict, cast
 
-from absld.bias import counts_of, tail_bias
-from absld.metrics import tail_of
 from absld.records.attacks import strongest
 from absld.report.confusion import Mistakes, count_mistakes
 from absld.report.inputs import SWEEPS, Run, group_by_method, settings_of
 from absld.report.over_seeds import OverSeeds, over_seeds
 from absld.report.sweeps import Sweep, sweep_of
+from absld.statistics.bias import counts_of, tail_bias
+from absld.statistics.metrics import tail_of
 
 MEASURES = ("average", "micro", "worst", "worst10", "overall", "nsd")
 """What is derived from the class accuracies; docs/files.md defines each."""

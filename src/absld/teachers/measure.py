@@ -10,9 +10,9 @@ from absld.data.dataset import Split
 from absld.evaluation.measure import measure
 from absld.evaluation.refusals import naming
 from absld.evaluation.telling import OnProgress, silent
-from absld.intervals import intervals95
-from absld.metrics import accuracies
 from absld.records.numbers import number_text
+from absld.statistics.intervals import intervals95
+from absld.statistics.metrics import accuracies
 
 STEPS, SEED, CHUNK = 20, 0, 512
 

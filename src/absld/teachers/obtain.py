@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from absld.data.card import Card
+from absld.data.task import spec_for
 from absld.download import Checksum, download, mismatch, public_address
 from absld.errors import InputError
 from absld.networks.checkpoints import read
@@ -14,7 +15,6 @@ from absld.params.teacher import TeacherFile, TeacherRobustBench, TeacherUrl
 from absld.records.files import sha256_of
 from absld.teachers.card import Origin
 from absld.teachers.robustbench import KNOWN, Entry
-from absld.training.task import spec_for
 
 
 class Obtained(NamedTuple):

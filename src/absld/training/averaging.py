@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from absld.metrics import worst, worst10
 from absld.params.recipe import Averaging
 from absld.shapes import PerClass
+from absld.statistics.metrics import worst, worst10
 
 Weights = Mapping[str, Tensor]
 """A network's state dict; empty before the first epoch is accepted."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from absld import distributed
+from absld.data.task import Task
 from absld.engine.choose import PLAINLY, Speed
 from absld.networks.checkpoints import read_verified
 from absld.networks.weights import load, save
@@ -22,7 +23,6 @@ from absld.params.recipe import Method
 from absld.training.checkpoint import Checkpoint
 from absld.training.run import Run
 from absld.training.session import refuse_a_last_batch, train_network
-from absld.training.task import Task
 
 Watch = Callable[[str, int], AbstractContextManager[Callable[[Run], None]]]
 """Given a name and a number of epochs: who is told how a training stands."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from absld import distributed
+from absld.data.task import Task
 from absld.engine.plain import PLAIN
 from absld.engine.protocol import Engine
 from absld.errors import DivergedError
@@ -22,7 +23,6 @@ from absld.training.checkpoint import Checkpoint
 from absld.training.rows import rows
 from absld.training.run import Run, on
 from absld.training.schedule import Schedule
-from absld.training.task import Task
 from absld.training.validate import Validation, class_sum, validate
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from absld import distributed
+from absld.data.task import Task
 from absld.engine.choose import PLAINLY, Speed
 from absld.errors import InputError
 from absld.methods.registry import make
@@ -14,7 +15,6 @@ from absld.seeds import stream
 from absld.training.checkpoint import Checkpoint
 from absld.training.fit import begin, fit
 from absld.training.run import Run
-from absld.training.task import Task
 
 SMALL = 0.25
 """Of a whole batch: a last one with fewer images is warned of."""

@@ -7,11 +7,11 @@ import torch
 
 from absld import distributed
 from absld.attacks.linf_walk import LinfWalk, Net, end_of
+from absld.data.task import Held, Task
 from absld.divergences import cross_entropy
-from absld.metrics import overall
 from absld.seeds import stream
 from absld.shapes import Labels, PerClass, PerSample
-from absld.training.task import Held, Task
+from absld.statistics.metrics import overall
 
 CHUNK = 512
 

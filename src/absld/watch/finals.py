@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from absld.metrics import tail_of
+from absld.statistics.metrics import tail_of
 from absld.watch.names import ClassNames
 
 MEASURES = ("average", "worst", "overall", "nsd")

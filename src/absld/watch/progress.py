@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from absld.metrics import ClassTable
+from absld.statistics.metrics import ClassTable
 
 LINE_CLASSES = 10
 """Classes that fit into a line."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import bdtr
 
-from absld.intervals import Z
-from absld.metrics import MANY_CLASSES, ClassTable, Counts, Rates
+from absld.statistics.intervals import Z
+from absld.statistics.metrics import MANY_CLASSES, ClassTable, Counts, Rates
 
 CELLS = 2000
 """Cells that the integral over [0, 1] is summed over: it is off by 0.025 points at most."""
@@ -47,7 +47,7 @@ def expected_lowest(rates: Rates, total: Counts, lowest: int = 1) -> float:
     counted = np.zeros((lowest, CELLS))
     counted[0] = 1
     for rate, n in zip(rates, total, strict=True):
-        below = _at_most(float(rate), int(n))[np.floor(t * n).astype(int)]
+        below = bdtr(np.floor(t * n), n, rate)
         counted[1:] = counted[1:] * (1 - below) + counted[:-1] * below
         counted[0] *= 1 - below
     missing = lowest - np.arange(lowest)[:, None]
@@ -65,13 +65,3 @@ def counts_of(block: Mapping[str, Any]) -> ClassTable:
     a, b, c = 0.25 - half**2, rates * (1 - rates) - 2 * half**2, -(half**2)
     total = np.rint(Z**2 * 2 * a / (np.sqrt(b**2 - 4 * a * c) - b)).astype(np.int64)
     return ClassTable(correct=np.rint(rates * total).astype(np.int64), total=total)
-
-
-def _at_most(rate: float, n: int) -> NDArray[np.float64]:
-    """P(Binomial(n, rate) <= k) for k = 0..n."""
-    if rate in (0.0, 1.0):
-        return np.where(np.arange(n + 1) >= rate * n, 1.0, 0.0)
-    logs = np.concatenate([[0.0], np.log(np.arange(1, n + 1)).cumsum()])
-    k = np.arange(n + 1)
-    mass = np.exp(logs[n] - logs - logs[::-1] + k * np.log(rate) + (n - k) * np.log1p(-rate))
-    return np.asarray(np.minimum(mass.cumsum(), 1.0))

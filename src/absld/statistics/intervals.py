@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from absld.metrics import OVER_CLASSES, ClassTable, Counts, Rates
+from absld.statistics.bootstrap import RESAMPLES, middle95
+from absld.statistics.metrics import OVER_CLASSES, ClassTable, Counts, Rates
 
 Z = NormalDist().inv_cdf(0.975)
-RESAMPLES = 2000
 
 
 def wilson(correct: Counts, total: Counts) -> tuple[Rates, Rates]:
@@ -39,7 +39,7 @@ def intervals95(table: ClassTable, names: Sequence[str], seed: int) -> dict[str,
     rates = resampled(table, seed)
     low, high = wilson(table.correct, table.total)
     low_micro, high_micro = wilson(np.asarray(table.correct.sum()), np.asarray(table.total.sum()))
-    combined = {name: np.quantile(of(rates), (0.025, 0.975)).tolist() for name, of in OVER_CLASSES.items()}
+    combined = {name: list(middle95(of(rates))) for name, of in OVER_CLASSES.items()}
     return {
         "average": combined["average"],
         "micro": [float(low_micro), float(high_micro)],

@@ -11,9 +11,10 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr
 
-from absld.intervals import RESAMPLES
-from absld.metrics import OVER_CLASSES, ClassTable, Counts, Rates
+from absld.statistics.bootstrap import Interval, middle95, redrawn
+from absld.statistics.metrics import OVER_CLASSES, ClassTable, Counts, Rates
 
 LEVEL = 0.05
 """Differences with a p-value below it are called significant."""
@@ -57,12 +58,7 @@ class Pairs:
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided p-value of McNemar's exact test: twice the smaller tail of Binomial(sum of both, 1/2), 1 at most."""
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    term = tail = 1
-    for k in range(fewer):
-        term = term * (n - k) // (k + 1)
-        tail += term
-    return min(1.0, 2 * tail / (1 << n))
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -75,26 +71,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = floor
     return adjusted
-
-
-def differences95(pairs: Pairs, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % interval of second minus first, for average, worst, worst10 and overall: a paired, stratified bootstrap.
-
-    Each of 2,000 test sets is drawn class by class with replacement, and both students are judged on the same one. The
-    draws do not look at the verdicts, so swapping the students only turns the signs.
-    """
-    random = np.random.default_rng(seed)
-    first, second = (np.empty((RESAMPLES, pairs.classes)) for _ in range(2))
-    for label in range(pairs.classes):
-        rows = np.flatnonzero(pairs.y == label)
-        drawn = rows[random.integers(len(rows), size=(RESAMPLES, len(rows)))]
-        first[:, label], second[:, label] = pairs.first[drawn].mean(axis=1), pairs.second[drawn].mean(axis=1)
-    return {name: _middle95(of(second) - of(first)) for name, of in OVER_CLASSES.items()}
-
-
-def _middle95(values: Rates) -> tuple[float, float]:
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def images_needed(difference: float, discordant: float, tests: int = 1) -> int | None:
@@ -132,7 +108,8 @@ class Comparison:
     """Over all images, whatever their class."""
     p_all: float
     """A test of its own, not corrected."""
-    differences95: dict[str, tuple[float, float]]
+    differences95: dict[str, Interval]
+    """95 % intervals of average, worst, worst10 and overall: what other test images would have given."""
 
     @property
     def significant(self) -> list[int]:
@@ -152,5 +129,10 @@ def compared(pairs: Pairs) -> Comparison:
         p=holm([mcnemar(*counts) for counts in both]),
         difference_all=(won - lost) / len(pairs.y),
         p_all=mcnemar(lost, won),
-        differences95=differences95(pairs),
+        differences95=_differences95(pairs),
     )
+
+
+def _differences95(pairs: Pairs) -> dict[str, Interval]:
+    first, second = redrawn(np.array([pairs.first, pairs.second]), pairs.y, pairs.classes, seed=0)
+    return {name: middle95(of(second) - of(first)) for name, of in OVER_CLASSES.items()}

@@ -6,31 +6,20 @@ judges the students of all seeds on the same draws) and the training (Student's 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import atan, cos, pi, sin, sqrt
+from math import sqrt
 from statistics import fmean, stdev
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from absld.intervals import RESAMPLES
-from absld.metrics import OVER_CLASSES, Rates
-from absld.paired import Pairs, holm, mcnemar
-
-Interval = tuple[float, float]
-
-
-def nsd(rates: Rates) -> Rates:
-    """Standard deviation over the classes divided by their mean; nan where no class is ever right."""
-    mean = rates.mean(axis=-1)
-    return np.asarray(np.divide(rates.std(axis=-1), mean, out=np.full_like(mean, np.nan), where=mean > 0))
-
+from absld.statistics.bootstrap import Interval, middle95, redrawn
+from absld.statistics.metrics import OVER_CLASSES, Rates, nsd
+from absld.statistics.paired import Pairs, holm, mcnemar
 
 COMPARED = {**OVER_CLASSES, "nsd": nsd}
 """What differs between two methods, beside their classes."""
 NO_WIDTH = 1e-9
 """Less than any width that is not rounding."""
-LARGEST_T = 1e4
-"""More than any 97.5 % quantile of Student's t; that of one degree of freedom is 12.7."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,8 @@ def contrast(seeds: Sequence[Pairs], start: int = 0) -> Contrast:
     if any(not np.array_equal(pairs.y, seeds[0].y) for pairs in seeds):
         raise ValueError("the seeds were judged on other images")
     measured = np.array([[table.accuracy for table in pairs.tables] for pairs in seeds])
-    drawn = _drawn(seeds, start)
+    verdicts = np.array([[pairs.first, pairs.second] for pairs in seeds])
+    drawn = redrawn(verdicts, seeds[0].y, seeds[0].classes, start)
     found = {name: (of(measured), of(drawn)) for name, of in COMPARED.items()}
     return Contrast(
         measures={
@@ -111,54 +101,14 @@ def seeds95(values: Sequence[float]) -> Interval | None:
     n = len(values)
     if n < 2:
         return None
-    mean, half = fmean(values), t975(n - 1) * stdev(values) / sqrt(n)
+    mean, half = fmean(values), float(stdtrit(n - 1, 0.975)) * stdev(values) / sqrt(n)
     return mean - half, mean + half
-
-
-def t975(degrees: int) -> float:
-    """The 97.5 % quantile of Student's t, found by bisection; `degrees` of freedom from 1."""
-    low, high = 0.0, LARGEST_T
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if _within(middle, degrees) < 0.95 else (low, middle)
-    return high
-
-
-def _within(t: float, degrees: int) -> float:
-    """P(-t < T < t), as a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-    angle = atan(t / sqrt(degrees))
-    odd = degrees % 2
-    term, total = (cos(angle), 0.0) if odd else (1.0, 0.0)
-    for k in range(1 + odd, degrees, 2):
-        total += term
-        term *= cos(angle) ** 2 * k / (k + 1)
-    return 2 / pi * (angle + sin(angle) * total) if odd else sin(angle) * total
-
-
-def _drawn(seeds: Sequence[Pairs], start: int) -> Rates:
-    """Class accuracies of all students on 2,000 drawn test sets: (seeds, first and second, resamples, classes)."""
-    random, y = np.random.default_rng(start), seeds[0].y
-    verdicts = np.array([[pairs.first, pairs.second] for pairs in seeds], np.float32)
-    rates = np.empty((*verdicts.shape[:2], RESAMPLES, seeds[0].classes))
-    for label in range(seeds[0].classes):
-        rows = np.flatnonzero(y == label)
-        places = random.integers(len(rows), size=(RESAMPLES, len(rows)))
-        correct = verdicts[..., rows] @ _times(places).T  # whole numbers, exact in float32
-        rates[..., label] = correct.astype(np.float64) / len(rows)
-    return rates
-
-
-def _times(places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """How often each of n images was drawn, from the places drawn: both (resamples, n)."""
-    resamples, n = places.shape
-    counted = np.bincount((places + n * np.arange(resamples)[:, None]).ravel(), minlength=places.size)
-    return counted.reshape(resamples, n).astype(np.float32)
 
 
 def _difference(measured: Rates, drawn: Rates) -> Difference:
     """From one accuracy of both students, the seeds first: (seeds, 2), and (seeds, 2, resamples)."""
     by_seed = (measured[:, 1] - measured[:, 0]).tolist()
-    low, high = np.quantile((drawn[:, 1] - drawn[:, 0]).mean(axis=0), (0.025, 0.975))
-    return Difference(tuple(by_seed), (float(low), float(high)), seeds95(by_seed))
+    return Difference(tuple(by_seed), middle95((drawn[:, 1] - drawn[:, 0]).mean(axis=0)), seeds95(by_seed))
 
 
 def _side(interval: Interval) -> int:

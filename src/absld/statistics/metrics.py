@@ -41,6 +41,12 @@ def overall(rates: Rates) -> Rates:
     return (average(rates) + low) / 2
 
 
+def nsd(rates: Rates) -> Rates:
+    """Population standard deviation over the classes, divided by their mean; nan where no class is ever right."""
+    mean = rates.mean(axis=-1)
+    return np.asarray(np.divide(rates.std(axis=-1), mean, out=np.full_like(mean, np.nan), where=mean > 0))
+
+
 def tail_of(names: Sequence[str]) -> str:
     """What `overall` averages with the average: `worst`, or of very many classes `worst10`. Tables show the same."""
     return "worst10" if len(names) >= MANY_CLASSES else "worst"
@@ -103,8 +109,7 @@ class ClassTable:
     @property
     def nsd(self) -> float | None:
         """Population standard deviation over the classes, divided by their mean; None where the mean is 0."""
-        mean = self.average
-        return float(self.accuracy.std()) / mean if mean else None
+        return float(nsd(self.accuracy)) if self.average else None
 
 
 def accuracies(table: ClassTable, names: Sequence[str]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from absld.metrics import tail_of
 from absld.params.export import Gates
 from absld.records.attacks import ATTACKS, attack_name, left_out_parts, possible_parts
+from absld.statistics.metrics import tail_of
 
 ROUNDING = 1e-9
 """A mean of class accuracies may miss by so much the limit that it equals."""
