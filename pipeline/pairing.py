@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +75,7 @@ def verdicts_of(measured: Measured, attack: str) -> dict[str, NDArray[Any]]:
         stored = read_npz(measured.verdicts)
         y, survived = stored["y"], stored[attack]
         rows = stored.get(f"{attack}_index", np.arange(len(y)))
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{measured.verdicts} has no verdicts under {attack} ({error}): {again}") from None
     told = measured.evaluation["attacks"][attack]["accuracy"]["per_class"]
     found = [survived[y[rows] == label].mean() for label in range(len(told))]

@@ -76,6 +76,8 @@ def section(results: Results, drawn: Sequence[Drawn]) -> str:
     folder = f"{FOLDER}/{results.name}"
     name = escape(results.name)
     answers = answers_table(found)
+    public = results.kept[0].params["data"]["source"] != "image-folder"
+    download = " already, or null to download them" if public else ""
     parts = [
         *([table_text(answers)] if answers else []),
         f"### {name}: the methods",
@@ -87,7 +89,7 @@ def section(results: Results, drawn: Sequence[Drawn]) -> str:
         *(part for of in drawn for part in _figure(results, of)),
         f"### {name}: how it was made",
         *_list(list(made(results))),
-        "All of it again, in this order (FOLDER is where the images lie already, or null to download them):",
+        f"All of it again, in this order (FOLDER is where the images lie{download}):",
         _code(commands(results, folder)),
     ]
     return "\n\n".join(wrapped(part) for part in parts if part)
