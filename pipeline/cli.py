@@ -17,14 +17,14 @@ ABOUT = """Distil a robust teacher into a small student that is robust for every
   absld doctor                                whether it can work here
   absld repro                                 from data to ONNX and report
   absld repro --profile cifar10               another configuration
-  absld repro --set train.max_epochs=2        one value of params.yaml changed
-  absld sweep --seeds 0-4                     five runs of each method, one on each GPU
+  absld repro --set train.max_epochs=2        one value changed
+  absld sweep --seeds 0-4                     five seeds of each method
   absld compare rslad-s0 absld-s0             two students, class by class
-  absld evaluate --weights a.pt --arch NAME   a model that was not trained here
-  absld figure 3                              a figure of the paper, with your runs
+  absld evaluate --weights a.pt --arch NAME   a model of your own
+  absld figure 3                              a figure of the paper
   absld keep docs/results/mine                what git can publish of the runs
   absld predict student.onnx photo.jpg        its labels
-  absld promote absld-s0                      the champion, if it passes the gates
+  absld promote absld-s0                      the champion, past the gates
   absld ui                                    MLflow in the browser
 
 All that can be set stands in params.yaml. Each command has a --help of its own.

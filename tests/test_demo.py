@@ -29,10 +29,16 @@ RUNS = ("rslad-s0", "absld-s0")
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the demo has run."""
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which the demo has run."""
     project = Project.new(tmp_path_factory.mktemp("demo") / "project", settings=())
     project.absld("repro", "--profile", "digits", seconds=1200)
+    return project
+
+
+@pytest.fixture(scope="module")
+def demo(project: Project) -> Path:
+    """Its folder."""
     return project.folder
 
 
@@ -52,6 +58,12 @@ def test_the_students_are_accurate_and_robust(demo: Path, run: str) -> None:
     order = [attacks[name] for name in ("clean", "fgsm", "pgd", "aa")]
     assert all(weaker >= stronger - noise for weaker, stronger in itertools.pairwise(order))
     assert all(check["passed"] for check in found["checks"].values())
+
+
+def test_compare_says_in_words_what_is_significant(project: Project) -> None:
+    said = project.absld("compare", *RUNS)
+    assert "AutoAttack, L∞ eps 0.1, n = 360" in " ".join(said.split())
+    assert "significant" in said
 
 
 def test_a_harder_class_has_a_lower_temperature(demo: Path) -> None:
