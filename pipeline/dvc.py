@@ -7,11 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from absld.errors import InputError
+from absld.errors import InputError, did_you_mean
 from absld.params.yaml_file import read_yaml
 from pipeline import dvc_files, processes
 from stages.contracts import ALL
@@ -107,8 +106,7 @@ def check_names(root: Path, stages: Sequence[str], params: Any = None) -> None:
     known = stage_names(root, params)
     for stage in stages:
         if stage not in known:
-            near = get_close_matches(stage, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(n for n in known if '@' not in n)}"
+            hint = did_you_mean(stage, known) or f"there are {', '.join(n for n in known if '@' not in n)}"
             raise InputError(f"there is no stage {stage!r}: {hint}")
 
 

@@ -6,11 +6,10 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from absld.errors import InputError
+from absld.errors import InputError, did_you_mean
 from absld.evaluation.overrides import check_attacks, parse_eps
 from absld.params.load import load
 from absld.params.networks import Architecture
@@ -108,9 +107,9 @@ class Model:
             raise InputError("--size and --channels are for the image files of --data: leave them out")
         known = get_args(Architecture)
         if self.architecture is not None and self.architecture not in known:
-            near = get_close_matches(self.architecture, known, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"--arch {self.architecture}: unknown{hint}; there are {', '.join(known)}")
+            hint = did_you_mean(self.architecture, known)
+            asked = f"--arch {self.architecture}: unknown{f', {hint}' if hint else ''}"
+            raise InputError(f"{asked}; there are {', '.join(known)}")
 
 
 def run(root: Path, model: Model) -> int:

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
-from absld.errors import InputError
+from absld.errors import InputError, did_you_mean
 from absld.params.load import check, told
 from absld.params.root import Params
 from absld.params.yaml_file import read_yaml
@@ -32,8 +31,7 @@ def text_of(name: str) -> str:
 
     """
     if name not in names():
-        near = get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+        hint = did_you_mean(name, names()) or f"there are {', '.join(names())}"
         raise InputError(f"there is no profile {name!r}: {hint}")
     return re.sub(r"\$schema=\S+", SCHEMA, (FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), count=1)
 

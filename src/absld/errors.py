@@ -1,5 +1,8 @@
 """The errors that need no traceback: their message is all there is to say."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class InputError(Exception):
     """What the user gave is wrong: parameters, a file, a data set, a device.
@@ -26,3 +29,9 @@ class DivergedError(FailedError):
 
 class ParityError(FailedError):
     """The exported file does not compute what the student computes."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """For a message: the known name that is nearest to one that is not known; None: none is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else None

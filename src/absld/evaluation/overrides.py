@@ -1,11 +1,10 @@
 """Attacks and a radius that are asked for by name, in the place of those in params.yaml; for one evaluation."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from pydantic import TypeAdapter, ValidationError
 
-from absld.errors import InputError
+from absld.errors import InputError, did_you_mean
 from absld.params.base import PixelDistance
 from absld.params.evaluate import Evaluate
 from absld.records.attacks import AUTOATTACK
@@ -40,9 +39,8 @@ def check_attacks(names: Sequence[str], *, white_box: bool) -> None:
     """
     for name in names:
         if name not in NAMES:
-            near = get_close_matches(name, NAMES, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"--attack {name}: unknown{hint}; there are {', '.join(NAMES)}")
+            hint = did_you_mean(name, NAMES)
+            raise InputError(f"--attack {name}: unknown{f', {hint}' if hint else ''}; there are {', '.join(NAMES)}")
         if not white_box and name not in BLACK_BOX:
             raise InputError(
                 f"--attack {name} needs gradients, and ONNX Runtime gives none: of an ONNX file ask for "

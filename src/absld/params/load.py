@@ -1,14 +1,13 @@
 """From a file to checked parameters, or to one readable line for everything that is wrong."""
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from absld.errors import InputError
+from absld.errors import InputError, did_you_mean
 from absld.params.agreement import Disagreement, disagreements
 from absld.params.root import Params
 from absld.params.yaml_file import place_of, read_yaml
@@ -65,18 +64,16 @@ def _words(detail: ErrorDetails) -> str:
     match detail["type"]:
         case "extra_forbidden":
             known = set(_siblings(detail["loc"])) - {detail["loc"][-1]}  # another member of the union may have it
-            near = get_close_matches(str(detail["loc"][-1]), known, n=1)
-            return f"unknown key{f', did you mean {near[0]!r}?' if near else ''}"
+            hint = did_you_mean(str(detail["loc"][-1]), known)
+            return f"unknown key, {hint}" if hint else "unknown key"
         case "missing":
             return "this key is missing; a profile has it with its comment (`absld profile list`)"
         case "literal_error" | "union_tag_invalid":
             context = detail["ctx"]
             allowed = str(context.get("expected") or context.get("expected_tags"))
             given = context.get("tag", value)
-            near = get_close_matches(
-                str(given), [word.strip("' ") for word in allowed.replace(" or ", ",").split(",")], n=1
-            )
-            return f"{given!r} is not allowed: {f'did you mean {near[0]!r}? ' if near else ''}one of {allowed}"
+            hint = did_you_mean(str(given), (word.strip("' ") for word in allowed.replace(" or ", ",").split(",")))
+            return f"{given!r} is not allowed: {f'{hint} ' if hint else ''}one of {allowed}"
         case "union_tag_not_found":
             return "the key 'source' is missing"
     return f"{value!r}: {detail['msg']}" if isinstance(value, str | int | float | bool | None) else detail["msg"]

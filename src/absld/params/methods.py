@@ -1,11 +1,11 @@
 """Which methods there are: a block of params.yaml for each. Their classes stand beside this file."""
 
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
+from absld.errors import did_you_mean
 from absld.params import adversarial, distillation
 from absld.params.base import Section
 
@@ -36,8 +36,7 @@ class Methods(Section):
 
 def _known_method(name: str) -> str:
     if name not in Methods.model_fields:
-        near = get_close_matches(name, Methods.model_fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(Methods.model_fields)}"
+        hint = did_you_mean(name, Methods.model_fields) or f"known are {', '.join(Methods.model_fields)}"
         raise PydanticCustomError("method", "unknown method: {hint}", {"hint": hint})
     return name
 
