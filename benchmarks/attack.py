@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from absld.evaluation.telling import Telling
 from absld.evaluation.verdicts import Bench
 from absld.networks.frozen import frozen_view
 from absld.networks.zoo import Classifier, Spec, build
+from absld.records.attacks import AUTOATTACK
+from absld.seeds import stream
 from absld.shapes import Flags, Images, Labels
 from benchmarks.problem import SEED, settled
 from benchmarks.timing import Spread, in_turns, times_faster
@@ -118,7 +121,8 @@ class Reference:
         self.survived: Flags = torch.zeros(0, dtype=torch.bool)
 
     def __call__(self) -> float:
-        """Seconds of a whole attack; the verdicts stay in `survived`."""
+        """Seconds of a whole attack, with the seeds of ours; the verdicts stay in `survived`."""
+        self.attack.get_seed = partial(next, (stream(SEED, part, 0) for part in AUTOATTACK))
         start = time.perf_counter()
         with float32(), torch.no_grad():
             x_adv, _ = self.attack.run_standard_evaluation(_floats(self.given.x), self.given.y, batch_size=self.chunk)

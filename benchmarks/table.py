@@ -85,7 +85,7 @@ def _precision(report: dict[str, Any]) -> str:
 def _autoattack(block: dict[str, Any]) -> str:
     return (
         f"AutoAttack, standard, on {block['images']} images with {block['architecture']} at eps {block['eps']:.4f}: "
-        f"{block['survived']} survive, {block['verdicts_that_differ']} verdicts differ from the reference's; "
+        f"{block['survived']} survive; verdicts that differ from the reference's: {block['verdicts_that_differ']}; "
         f"{block['seconds']['ours']:.0f} s against {block['seconds']['reference']:.0f} s.\n"
     )
 

@@ -78,7 +78,8 @@ def add_gradients(network: nn.Module) -> None:
     if world() == 1:
         return
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    flat = _reduced(torch.cat([gradient.flatten() for gradient in gradients]))
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
     start = 0
     for gradient in gradients:
         gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
@@ -95,10 +96,10 @@ def agree(what: str, values: Iterable[Tensor], device: torch.device) -> None:
             raise RuntimeError(f"{what}: process {number} has other numbers than process {rank()}")
 
 
-def gathered(values: Tensor) -> list[Tensor]:
-    """The values of all processes, in their order; all have the same shape."""
-    everyone = [torch.empty_like(values) for _ in range(world())]
-    dist.all_gather(everyone, values.contiguous())
+def gathered(values: Tensor) -> Tensor:
+    """The values of all processes, in their order along a new first dimension; all have the same shape."""
+    everyone = values.new_empty((world(), *values.shape))
+    dist.all_gather(list(everyone), values.contiguous())
     return everyone
 
 

@@ -53,7 +53,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     exact = x if x.dtype == torch.float64 else x.float()
     variance, mean = torch.var_mean(exact, (0, 2, 3), correction=0)
     count = mean.new_full((1,), x.numel() // x.shape[1])
-    found = torch.stack(distributed.gathered(torch.cat([mean, variance, count])))
+    found = distributed.gathered(torch.cat([mean, variance, count]))
     means, variances, counts = found.tensor_split([len(mean), 2 * len(mean)], dim=1)
     count = counts.sum(0)
     mean = (counts * means).sum(0) / count
@@ -87,7 +87,7 @@ class _Normalise(torch.autograd.Function):
         by_x, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
-        sums = distributed.total(torch.stack([by_weight, by_bias])) / count
+        sums = distributed.gathered(torch.stack([by_weight, by_bias])).sum(0) / count
         inverse = (variance + ctx.eps).rsqrt()
         slope = weight * inverse * inverse * sums[0]
         constant = weight * inverse * sums[1] - slope * mean
