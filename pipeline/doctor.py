@@ -1,8 +1,10 @@
 """Can the pipeline work here? A line for everything that matters, with what to do where it does not."""
 
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -94,19 +96,25 @@ def _mlflow(root: Path) -> Iterator[Line]:
         yield Line(True, f"MLflow: {tracking_uri(root)}")
     elif not file.is_file():
         yield Line(True, f"MLflow: {file} will be made")
-    elif elsewhere := _artifacts_elsewhere(file):
-        mend = f"delete {file.name} and mlruns/, then `absld publish` makes them anew from the files"
-        yield Line(False, f"MLflow: its files are looked for in {elsewhere[0]}, so the project was moved: {mend}")
     else:
-        yield Line(True, f"MLflow: {file}")
+        yield _database(file)
+
+
+def _database(file: Path) -> Line:
+    try:
+        elsewhere = _artifacts_elsewhere(file)
+    except sqlite3.Error as error:
+        mend = "if no other command writes to it, move it away, then `absld publish` makes it anew from the files"
+        return Line(False, f"MLflow: {file} cannot be read ({error}): {mend}")
+    if elsewhere:
+        mend = f"delete {file.name} and mlruns/, then `absld publish` makes them anew from the files"
+        return Line(False, f"MLflow: its files are looked for in {elsewhere[0]}, so the project was moved: {mend}")
+    return Line(True, f"MLflow: {file}")
 
 
 def _artifacts_elsewhere(file: Path) -> list[str]:
     """MLflow finds artifacts by absolute paths: a project that was moved has lost them without a word."""
-    import sqlite3
-    from contextlib import closing
-
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
         rows = connection.execute("select artifact_location from experiments where experiment_id > 0").fetchall()
     here = (file.parent / "mlruns").as_uri()
     return [place for (place,) in rows if place.startswith("file:") and not place.startswith(here)]

@@ -67,6 +67,24 @@ def test_the_doctor_sees_that_the_project_was_moved(root: Path) -> None:
     assert "a%20project/mlruns" in line.text
 
 
+@pytest.mark.parametrize("content", [b"", b"no database" * 99], ids=["empty", "spoilt"])
+def test_the_doctor_says_that_a_database_cannot_be_read(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_bytes(content)
+    [line] = doctor._mlflow(tmp_path)
+    assert (line.fine, line.stops) == (False, False)
+    assert "mlflow.db cannot be read (" in line.text
+
+
+def test_the_doctor_reads_a_database_whatever_its_folder_is_called(tmp_path: Path, migrated: Path) -> None:
+    file = tmp_path / "50% of #1?" / "mlflow.db"
+    file.parent.mkdir()
+    shutil.copy(migrated, file)
+    assert doctor._database(file).fine
+
+
 def test_telemetry_is_off_before_mlflow_is_imported() -> None:
     code = "import absld.watch.store, os, sys; print('mlflow' in sys.modules, os.environ['MLFLOW_DISABLE_TELEMETRY'])"
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_DISABLE_TELEMETRY"}
