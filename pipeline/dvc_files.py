@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from absld.records.files import write_text
+from stages.contracts import ALL
 
 NOTE, GUARD_OF_NOTE = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/rwlock.lock")
 LOCK, GUARD_OF_LOCK = Path("dvc.lock"), Path(".dvc/tmp/lock")
@@ -20,6 +21,8 @@ KEPT_LOCK = Path(".absld/dvc.lock")
 """The last dvc.lock that was whole. What was made since then DVC has in its cache, and does not make again."""
 BROKEN_LOCK = Path(".absld/dvc.lock.broken")
 """What was replaced, for whoever had changed it by hand."""
+OURS = frozenset(stage.name for stage in ALL)
+"""A stage of another name its user has added."""
 CONFLICT = "<<<<<<<"
 """Written by git: a file to be mended by its user."""
 
@@ -73,16 +76,18 @@ def _is_whole(text: str) -> bool:
     if not (text.endswith("\n") and isinstance(document, dict) and "schema" in document):
         return False
     stages = document.get("stages")
-    return isinstance(stages, dict) and all(map(_is_whole_stage, stages.values()))
+    return isinstance(stages, dict) and all(_is_whole_stage(*stage) for stage in stages.items())
 
 
-def _is_whole_stage(stage: Any) -> bool:
-    """All of ours have outs, which stand last."""
-    if not (isinstance(stage, dict) and "outs" in stage):
+def _is_whole_stage(name: str, stage: Any) -> bool:
+    """All of ours have outs, which stand last, and files of this machine; a stage that the user has added may not."""
+    ours = name.partition("@")[0] in OURS
+    if not isinstance(stage, dict) or (ours and "outs" not in stage):
         return False
-    parts = [stage.get("deps", []), stage["outs"]]
+    parts = [stage.get("deps", []), stage.get("outs", [])]
+    known = {"path", "md5", "size"} if ours else {"path"}
     return all(isinstance(part, list) for part in parts) and all(
-        isinstance(file, dict) and {"path", "md5", "size"} <= file.keys() for part in parts for file in part
+        isinstance(file, dict) and known <= file.keys() for part in parts for file in part
     )
 
 

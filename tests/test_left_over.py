@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from ruamel.yaml import YAML
-from shell_project import new_project
+from shell_project import DVC_YAML, new_project
 from still_alive import descendants, lives
 
 from pipeline import dvc_files, processes
@@ -152,6 +152,7 @@ def test_no_cut_of_a_dvc_lock_passes_for_whole_with_half_a_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absld: Callable[..., int]
 ) -> None:
     project = new_project(tmp_path, monkeypatch)
+    (project / "dvc.yaml").write_text(DVC_YAML.replace("  one:", "  fetch_data:"))
     assert absld("repro") == 0
     whole = (project / "dvc.lock").read_text()
     stages = YAML(typ="safe").load(whole)["stages"]
@@ -160,6 +161,25 @@ def test_no_cut_of_a_dvc_lock_passes_for_whole_with_half_a_stage(
     assert [len(YAML(typ="safe").load(cut)["stages"]) for cut in found] == list(range(1, len(stages)))
     for cut in found:
         assert YAML(typ="safe").load(cut)["stages"].items() <= stages.items()
+
+
+def test_a_stage_that_makes_nothing_leaves_the_lock_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absld: Callable[..., int]
+) -> None:
+    project = new_project(tmp_path, monkeypatch)
+    (project / "dvc.yaml").write_text(DVC_YAML + "  notify:\n    cmd: 'true'\n    deps: [one.txt]\n")
+    assert absld("repro", "one") == absld("status") == absld("repro", "notify") == 0
+    lock = (project / "dvc.lock").read_text()
+    assert "notify" in lock
+    assert absld("status") == 0
+    assert (project / "dvc.lock").read_text() == lock
+    assert not (project / dvc_files.BROKEN_LOCK).exists()
+
+
+def test_a_user_s_stage_may_need_a_file_of_a_server() -> None:
+    lock = "schema: '2.0'\nstages: {%s: {cmd: x, deps: [{path: 's3://b/a', etag: '0-1', size: 3}], outs: []}}\n"
+    assert dvc_files._is_whole(lock % "mine")
+    assert not dvc_files._is_whole(lock % "train@absld-0")
 
 
 @pytest.mark.parametrize("stages", ["text", "[]", "{one: text}", "{one: }", "{one: {cmd: x, outs: }}"])
