@@ -13,9 +13,9 @@ class InputError(Exception):
 
 
 class FailedError(RuntimeError):
-    """The work has come to nothing, and the message says why. Nothing is written.
+    """The work has come to nothing, and the message says why. There is no result; what it can go on from is kept.
 
-    The command line and the stages print it without a traceback and exit with code 1.
+    The stages print it without a traceback and exit with code 1, and so does the command line that has started them.
     """
 
 
