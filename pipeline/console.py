@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from absld.params.root import Params
 from absld.records.files import read_json
-from absld.records.layout import RunKey
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,6 +54,7 @@ def seconds(ran: Sequence[Mapping[str, Any]], *, done: bool) -> None:
 
 def results(root: Path, params: Params, stale: Collection[str]) -> None:
     """The class-wise table, and where everything lies; nothing of it if the report is not about what is there now."""
+    from pipeline.publish import keys
     from stages.contracts import EXPORT, REPORT
 
     if stale:
@@ -66,8 +66,8 @@ def results(root: Path, params: Params, stale: Collection[str]) -> None:
 
         say("")
         show(Results(read_json(summary)))
-    keys = [RunKey(method, seed) for method in params.runs.methods for seed in params.runs.seeds]
-    files = [root / EXPORT.writes["student"].format(method=key.method, seed=key.seed) for key in keys]
+    students = EXPORT.writes["student"]
+    files = [root / students.format(method=key.method, seed=key.seed) for key in keys(params)]
     for title, paths in (("students", files), ("report", [root / REPORT.writes["summary_page"]])):
         found = [path for path in paths if path.is_file()]
         for path in found:

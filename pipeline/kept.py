@@ -14,7 +14,7 @@ from absld.records.files import read_json, replacing, write_json
 from absld.records.layout import RunKey
 from absld.watch.git import git
 from pipeline.public_params import public_params
-from pipeline.publish import Stages, keys
+from pipeline.publish import Stages, keys, named
 from stages.contracts import CARD, EVALUATE, EXPORT, TEACHER, TRAIN, Stage
 
 FILES = {
@@ -64,7 +64,7 @@ def keep(
             were made on other data or with another teacher.
 
     """
-    chosen, stages = _chosen(params, runs), Stages(root)
+    chosen, stages = named(params, dict.fromkeys(runs)) or keys(params), Stages(root)
     _refuse_unfinished(stages, chosen, stale)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: name the folder that the runs are to be kept in")
@@ -73,14 +73,6 @@ def keep(
         _write(folder / name, (root / path).read_bytes())
     told = public_params(root / PARAMS)
     return [_keep_run(stages, folder, told, key) for key in chosen]
-
-
-def _chosen(params: Params, runs: Sequence[str]) -> list[RunKey]:
-    known = {str(key): key for key in keys(params)}
-    for run in runs:
-        if run not in known:
-            raise InputError(f"{run!r} is no run of params.yaml: there are {', '.join(known)}")
-    return [known[run] for run in dict.fromkeys(runs)] or list(known.values())
 
 
 def _refuse_unfinished(stages: Stages, chosen: Sequence[RunKey], stale: Mapping[str, Sequence[str]]) -> None:

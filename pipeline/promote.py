@@ -23,7 +23,7 @@ from absld.watch.mlflow_mirror import place
 from absld.watch.registry import describe_version, holder, model_name, version_of
 from absld.watch.store import locked, open_store
 from pipeline.gates import Judged, judge
-from pipeline.publish import Stages, keys, publish_run
+from pipeline.publish import Stages, named, publish_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,10 +65,7 @@ def candidate(root: Path, params: Params, run: str, stale: Mapping[str, Sequence
     """
     from stages.contracts import EVALUATE, EXPORT
 
-    known = {str(key): key for key in keys(params)}
-    if run not in known:
-        raise InputError(f"{run!r} is no run of params.yaml: there are {', '.join(known)}")
-    key = known[run]
+    [key] = named(params, [run])
     if reasons := list(Stages(root).out_of_date(key, stale)):
         raise InputError(f"{run} is out of date, `absld repro` makes it:\n  " + "\n  ".join(reasons))
     evaluation, student = (

@@ -1,10 +1,11 @@
 """The files of the pipeline into MLflow: what DVC restored from its cache was logged by nobody."""
 
 import logging
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from absld.errors import InputError
 from absld.params.root import Params
 from absld.records.files import read_json, write_json, write_text
 from absld.records.layout import RunKey
@@ -97,6 +98,15 @@ def publish_run(root: Path, key: RunKey) -> Identity:
 def keys(params: Params) -> list[RunKey]:
     """The runs that params.yaml names."""
     return [RunKey(method, seed) for method in params.runs.methods for seed in params.runs.seeds]
+
+
+def named(params: Params, runs: Collection[str]) -> list[RunKey]:
+    """The runs of keys such as ``absld-s0``; InputError for one that params.yaml does not name."""
+    known = {str(key): key for key in keys(params)}
+    for run in runs:
+        if run not in known:
+            raise InputError(f"{run!r} is no run of params.yaml: there are {', '.join(known)}")
+    return [known[run] for run in runs]
 
 
 def item(stage: "Stage", key: RunKey) -> str:
