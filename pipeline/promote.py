@@ -86,7 +86,7 @@ def promote(chosen: Candidate, alias: str, reason: str | None) -> str:
 
     Returns:
         A sentence that says what is now so. Where the version has the alias already, nothing was changed, unless the
-        promotion that gave it broke off before all tags were written: they are.
+        promotion that gave it broke off before it was written down: it is.
 
     Raises:
         ImportError: MLflow is not installed.
@@ -106,25 +106,37 @@ def _promote(client: "MlflowClient", who: Identity, chosen: Candidate, alias: st
     before = holder(client, model, alias)
     now = f"{alias} of {model} is {chosen.key}, version {version.version}"
     record = chosen.root / RECORD
-    lines = record.read_text(encoding="utf-8") if record.is_file() else ""
-    if before is not None and before.version == version.version:
-        wrote = _complete(client, version, alias, lines)
+    recorded = record.read_text(encoding="utf-8") if record.is_file() else ""
+    last = _last(recorded, model, alias)
+    held = before is not None and before.version == version.version
+    if held and last is not None and last["version"] == int(version.version):
+        wrote = _complete(client, version, alias, last)
         return f"{now}, already: {'its tags were completed, nothing else' if wrote else 'nothing'} was changed"
-    said = _record(chosen, model, alias, version, before, reason)
+    previous = {"run": before.tags.get("run"), "version": int(before.version)} if before else None
+    if held:  # a promotion broke off behind the registry
+        previous = {"run": last["run"], "version": last["version"]} if last else None
+    said = _record(chosen, model, alias, version, previous, reason)
     with replacing(record) as part:  # what the registry refuses is not recorded
-        part.write_text(lines + json.dumps(said, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        end = "" if recorded.endswith("\n") or not recorded else "\n"  # an editor may have left it out
+        line = json.dumps(said, ensure_ascii=False, allow_nan=False)
+        part.write_text(f"{recorded}{end}{line}\n", encoding="utf-8")
         client.set_registered_model_alias(model, alias, version.version)
     describe_version(client, version, f"{alias}.", _tags(said))
-    return f"{now}; before: {_name(said['previous'])}"
+    return f"{now}{', already: its record was missing and is written' if held else ''}; before: {_name(previous)}"
 
 
-def _complete(client: "MlflowClient", version: "ModelVersion", alias: str, lines: str) -> bool:
-    """Write the tags of the promotion that was recorded last, if it is this one and they are not what it says."""
-    said: dict[str, Any] = {}
-    with suppress(IndexError, ValueError):  # there is no record, or git has left a conflict in it
-        said = json.loads(lines.splitlines()[-1])
-    if (said.get("model"), said.get("alias"), said.get("version")) != (version.name, alias, int(version.version)):
-        return False
+def _last(recorded: str, model: str, alias: str) -> dict[str, Any] | None:
+    """The last record of this model and alias; None: there is none."""
+    for line in reversed(recorded.split("\n")):
+        with suppress(ValueError):  # git has left a conflict there
+            said: dict[str, Any] = json.loads(line)
+            if (said.get("model"), said.get("alias")) == (model, alias):
+                return said
+    return None
+
+
+def _complete(client: "MlflowClient", version: "ModelVersion", alias: str, said: Mapping[str, Any]) -> bool:
+    """Write the tags of a promotion that has been recorded, if they are not what it says."""
     there = {key: text for key, text in version.tags.items() if key.startswith(f"{alias}.")}
     if there == {f"{alias}.{key}": text for key, text in _tags(said).items()}:
         return False
@@ -137,7 +149,7 @@ def _record(
     model: str,
     alias: str,
     version: "ModelVersion",
-    before: "ModelVersion | None",
+    previous: Mapping[str, Any] | None,
     reason: str | None,
 ) -> dict[str, Any]:
     commit, dirty = commit_and_dirty(chosen.root)
@@ -150,7 +162,7 @@ def _record(
         "run": str(chosen.key),
         "version": int(version.version),
         "student_sha256": sha256_of(chosen.student),
-        "previous": before and {"run": before.tags.get("run"), "version": int(before.version)},
+        "previous": previous,
         "forced": bool(chosen.failed),
         "failed": [gate.gate for gate in chosen.failed],
         "gates": [

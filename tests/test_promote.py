@@ -289,6 +289,54 @@ def test_tags_that_could_not_be_written_are_written_by_the_next_promotion(
     assert promote.promote(chosen, "champion", None).endswith("already: nothing was changed")
 
 
+@pytest.mark.parametrize("before", [None, "rslad-s0"])
+def test_a_promotion_that_broke_off_behind_the_registry_is_recorded_by_the_next(
+    before: str | None, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_alias = MlflowClient.set_registered_model_alias
+
+    def breaks(client: MlflowClient, name: str, alias: str, version: str) -> None:
+        set_alias(client, name, alias, version)
+        raise KeyboardInterrupt
+
+    if before:
+        promote.promote(candidate(project, before), "champion", None)
+    held = {"run": before, "version": 1} if before else None
+    chosen = candidate(project, "absld-s0")
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            promote.promote(chosen, "champion", "fairer")
+    assert len(lines(project)) == bool(before)
+    assert "already: its record was missing and is written" in promote.promote(chosen, "champion", "fairer")
+    last = lines(project)[-1]
+    assert (last["run"], last["reason"], last["previous"]) == ("absld-s0", "fairer", held)
+    aliases, versions = registry(project)[MODEL]
+    assert aliases == {"champion": last["version"]}
+    assert versions[last["version"]]["champion.when"] == last["when"]
+    assert promote.promote(chosen, "champion", None).endswith("already: nothing was changed")
+
+
+def test_the_last_record_of_the_alias_counts_whatever_stands_behind_it(project: Path) -> None:
+    record, chosen = project / promote.RECORD, candidate(project, "absld-s0")
+    promote.promote(chosen, "champion", "fairer")
+    promote.promote(chosen, "challenger", None)
+    conflict = record.read_text() + ">>>>>>> theirs\n"
+    record.write_text(conflict)
+    client_of(project).delete_model_version_tag(MODEL, "1", "champion.reason")
+    assert "its tags were completed" in promote.promote(chosen, "champion", None)
+    assert registry(project)[MODEL][1][1]["champion.reason"] == "fairer"
+    assert record.read_text() == conflict
+
+
+def test_a_record_begins_on_a_line_of_its_own(project: Path) -> None:
+    (project / promote.RECORD).write_text('{"alias": "before"}')
+    promote.promote(candidate(project, "absld-s0"), "champion", "first\u2028line")
+    first, second = (project / promote.RECORD).read_text().removesuffix("\n").split("\n")
+    assert (json.loads(first), json.loads(second)["run"]) == ({"alias": "before"}, "absld-s0")
+    assert promote.promote(candidate(project, "absld-s0"), "champion", None).endswith("already: nothing was changed")
+
+
 def test_a_command_that_only_shows_the_gates_imports_neither_torch_nor_mlflow(project: Path) -> None:
     code = (
         "import sys\nfrom pipeline.cli import main\n"
