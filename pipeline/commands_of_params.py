@@ -24,7 +24,7 @@ Set = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change a value of params.yaml first; it stays changed. May be repeated. Keys: `absld params show`; "
-        "*.eps is every key that ends so.",
+        "*.eps is every key that ends so, but for lists where VALUE is none.",
     ),
 ]
 

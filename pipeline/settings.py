@@ -18,7 +18,8 @@ from absld.errors import InputError
 def edited(text: str, assignments: Sequence[str]) -> str:
     """The text of params.yaml with each `KEY=VALUE` set, in order. VALUE is YAML: ``4/255``, ``[0, 1]``, ``null``.
 
-    A key that begins with ``*.`` stands for all that end so: ``*.eps`` for the eps of every attack.
+    A key that begins with ``*.`` stands for all that end so: ``*.eps`` for the eps of every attack. One value does not
+    replace a list among them: the curves have radii of their own.
 
     Raises:
         InputError: no such key (with the nearest one), or VALUE is no YAML.
@@ -28,19 +29,22 @@ def edited(text: str, assignments: Sequence[str]) -> str:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip() or not value.strip():
             raise InputError(f"--set {assignment}: write KEY=VALUE, for example train.max_epochs=2 or data.root=null")
-        for one in _meant(text, key.strip()):
+        for one in _meant(text, key.strip(), value.strip()):
             text = _set(text, one, value.strip())
     return text
 
 
-def _meant(text: str, key: str) -> list[str]:
+def _meant(text: str, key: str, value: str) -> list[str]:
     """The key itself, or all that it stands for."""
     if not key.startswith("*."):
         return [key]
-    known = list(_keys(YAML(typ="rt").compose(text)))
+    tree = YAML(typ="rt").compose(text)
+    known = list(_keys(tree))
     ending = key.removeprefix("*")
     if not (meant := [name for name in known if name.endswith(ending)]):
         raise InputError(f"--set {key}: no key of params.yaml ends so{_hint(key, known)}")
+    if isinstance(_parsed(key, value), ScalarNode):
+        meant = [name for name in meant if not isinstance(_find(tree, name)[1], SequenceNode)] or meant
     return meant
 
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from shell_project import PARAMS, git, new_project
 
 from absld.errors import InputError
+from absld.params.load import check
 from absld.params.root import Params
 from pipeline import preflight, profiles
 from pipeline.settings import edited
@@ -60,6 +61,15 @@ def test_a_star_stands_for_every_key_that_ends_so() -> None:
     assert re.sub(r"[48]/255|[12]/255", "", text) == re.sub(r"[48]/255|[12]/255", "", before)
     with pytest.raises(InputError, match=r"--set \*.epz: no key of params.yaml ends so"):
         edited(before, ["*.epz=1"])
+
+
+def test_a_star_leaves_the_lists_of_the_curves_alone_unless_there_is_nothing_else() -> None:
+    before = load(PARAMS)
+    params = check(load(edited(PARAMS, ["*.eps=4/255", "*.steps=3"])), ROOT / "params.yaml")
+    assert params.evaluate.eps == params.teacher.eps == params.methods.absld.attack.eps == pytest.approx(4 / 255)
+    assert params.evaluate.curves.model_dump() == before["evaluate"]["curves"]
+    assert load(edited(PARAMS, ["*.seeds=3"]))["runs"]["seeds"] == 3
+    assert load(edited(PARAMS, ["*.steps=[1, 2]"]))["evaluate"]["curves"]["steps"] == [1, 2]
 
 
 BLOCKS = """\
