@@ -43,15 +43,26 @@ def repro(
 
 
 def _forget(root: Path, stages: Sequence[str]) -> None:
-    """Remove what the stages would go on from; none: all of them, and the networks that methods have brought."""
-    for name in stages or [stage.name for stage in ALL]:
-        stage, _, axes = name.partition("@")
-        method, _, seed = axes.rpartition("-")
-        for folder in (SCRATCH, FINISHED):
-            for work in (root / folder).glob(f"{stage}-{method}-s{seed}-*" if axes else f"{stage}-*"):
+    """Remove what the stages and all that they need would go on from, and of other runs nothing.
+
+    No stages: all of them, and the networks that methods have brought.
+    """
+    for name in stages or [ALL[-1].name]:
+        for pattern, folder in itertools.product(_work_of(name), (SCRATCH, FINISHED)):
+            for work in (root / folder).glob(pattern):
                 shutil.rmtree(work, ignore_errors=True)
     if not stages:
         shutil.rmtree(root / BROUGHT, ignore_errors=True)
+
+
+def _work_of(name: str) -> list[str]:
+    """Patterns of the folders that hold the work of a stage and of those that it needs."""
+    last, _, axes = name.partition("@")
+    order = [stage.name for stage in ALL]
+    needed = ALL[: order.index(last) + 1] if last in order else ()  # none of a stage that the user has added
+    method, _, seed = axes.rpartition("-")
+    run = f"{method}-s{seed}-" if axes else ""
+    return [f"{stage.name}-{run if stage.axes else ''}*" for stage in needed]
 
 
 def of_one_run(names: Sequence[str]) -> list[str]:

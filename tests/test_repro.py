@@ -16,6 +16,7 @@ from shell_project import PARAMS, new_project
 from still_alive import descendants, killed_in_the_end, lives, survivors
 
 from pipeline import dvc, processes
+from stages.finished import FINISHED
 
 ROOT = Path(__file__).parents[1]
 
@@ -148,7 +149,7 @@ def wait_for(condition: "object") -> None:
         time.sleep(0.05)
 
 
-def test_force_goes_on_from_nothing_but_keeps_the_work_of_what_is_not_named(
+def test_force_goes_on_from_nothing_but_keeps_the_work_of_what_is_not_needed(
     project: Path, absld: Callable[..., int]
 ) -> None:
     def work() -> list[str]:
@@ -158,7 +159,28 @@ def test_force_goes_on_from_nothing_but_keeps_the_work_of_what_is_not_named(
     for name in ("scratch/train-rslad-s0", "scratch/train-rslad-s00", "scratch/evaluate_model-mine", "brought/start"):
         (project / f".absld/{name}-0123").mkdir(parents=True)
     (project / ".absld/finished/train-rslad-s0-0123").mkdir(parents=True)
+    (project / ".absld/scratch/fetch_teacher-pipeline-0123").mkdir(parents=True)
     assert absld("repro", "one", "train@rslad-0", "--force") == 0
     assert work() == ["brought/start-0123", "scratch/evaluate_model-mine-0123", "scratch/train-rslad-s00-0123"]
     assert absld("repro", "--force") == 0
     assert work() == ["scratch/evaluate_model-mine-0123"]
+
+
+@pytest.mark.parametrize(
+    ("named", "left"),
+    [
+        ("fetch_data", {"fetch_teacher-pipeline", "train-rslad-s0", "train-absld-s0", "evaluate-rslad-s0"}),
+        ("train@rslad-0", {"train-absld-s0", "evaluate-rslad-s0"}),
+        ("evaluate@rslad-0", {"train-absld-s0"}),
+        ("train", {"evaluate-rslad-s0"}),
+        ("report", set()),
+        ("one", {"fetch_teacher-pipeline", "train-rslad-s0", "train-absld-s0", "evaluate-rslad-s0"}),
+    ],
+)
+def test_force_forgets_the_work_of_what_a_stage_needs(named: str, left: set[str], tmp_path: Path) -> None:
+    for name in ("fetch_teacher-pipeline", "train-rslad-s0", "train-absld-s0", "evaluate-rslad-s0"):
+        for folder in (dvc.SCRATCH, FINISHED):
+            (tmp_path / folder / f"{name}-0123").mkdir(parents=True)
+    dvc._forget(tmp_path, [named])
+    for folder in (dvc.SCRATCH, FINISHED):
+        assert {work.name.removesuffix("-0123") for work in (tmp_path / folder).iterdir()} == left
