@@ -104,7 +104,7 @@ def stage_names(root: Path, params: Any = None) -> list[str]:
     """
     params = params or read_yaml(root / "params.yaml")
     names = []
-    for name, stage in read_yaml(root / "dvc.yaml")["stages"].items():
+    for name, stage in read_yaml(root / "dvc.yaml", anchors=True)["stages"].items():
         names.append(name)
         if matrix := stage.get("matrix"):
             axes = [_values(params, values) for values in matrix.values()]

@@ -184,7 +184,7 @@ def _are_fetched(root: Path) -> bool:
     from stages.opening import open_stage
 
     try:
-        record = read_yaml(root / "dvc.lock")["stages"][FETCH_DATA.name]
+        record = read_yaml(root / "dvc.lock", anchors=True)["stages"][FETCH_DATA.name]
         recorded = {root / file["path"]: file["md5"] for file in (*record["deps"], *record["outs"])}
     except (InputError, KeyError, TypeError):  # there is none, or another DVC is writing it
         return False

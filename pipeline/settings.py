@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from absld.errors import InputError
+from absld.params.yaml_file import first_anchor
 
 
 def edited(text: str, assignments: Sequence[str]) -> str:
@@ -69,7 +70,11 @@ def _parsed(key: str, value: str) -> Any:
         node = YAML(typ="rt").compose(value)
     except YAMLError:
         node = None
-    if node is None or (isinstance(node, MappingNode | SequenceNode) and not node.flow_style):
+    if (
+        node is None
+        or first_anchor(value) is not None
+        or (isinstance(node, MappingNode | SequenceNode) and not node.flow_style)
+    ):
         raise InputError(
             f"--set {key}={value}: the value must be YAML on one line, like 0.1, 4/255, null, [0, 1], {{a: 1}}"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from shell_project import PARAMS, new_project
+from shell_project import DVC_YAML, PARAMS, new_project
 from still_alive import descendants, killed_in_the_end, lives, survivors
 
 from pipeline import dvc, processes
@@ -33,6 +33,11 @@ def test_stage_names_are_dvcs(project: Path) -> None:
     items = set(listed.stdout.split())
     assert items == {"one", "train@rslad-0", "train@absld-0"}
     assert set(dvc.stage_names(project)) == items | {"train"}
+
+
+def test_dvc_yaml_may_have_anchors(project: Path) -> None:
+    (project / "dvc.yaml").write_text(DVC_YAML + "  two: {cmd: &command 'true'}\n  three: {cmd: *command}\n")
+    assert {"two", "three"} < set(dvc.stage_names(project))
 
 
 def test_repro_runs_what_changed_and_says_so(

@@ -151,6 +151,7 @@ def test_later_settings_see_earlier_ones() -> None:
         ("train.max_epochs", "write KEY=VALUE"),
         ("train.max_epochs=", "write KEY=VALUE"),
         ("train.max_epochs=[1", "must be YAML on one line"),
+        ("runs.seeds=[&a 1, *a]", "must be YAML on one line"),
     ],
 )
 def test_a_wrong_setting_says_what_was_meant(assignment: str, hint: str) -> None:
@@ -179,6 +180,23 @@ def test_what_is_invalid_is_neither_written_nor_run(
     assert (project / "params.yaml").read_bytes() == before
     assert sorted(path.name for path in project.iterdir()) == [".dvc", ".git", "dvc.yaml", "params.yaml"]
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["params", "check"], ["repro", "--set", "*.eps=4/255"], ["repro", "--set", "train.validation.eps=4/255"]],
+)
+def test_a_value_that_stands_for_others_is_refused_with_its_line(
+    arguments: list[str], project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = project / "params.yaml"
+    text = PARAMS.replace("  eps: 0.1  ", "  eps: &radius 0.1  ", 1).replace("{eps: 0.1", "{eps: *radius", 1)
+    line = text[: text.index("&radius")].count("\n") + 1
+    path.write_text(text, encoding="utf-8")
+    assert absld(*arguments) == 2
+    said = capsys.readouterr().err
+    assert f"params.yaml:{line}:8: &radius: " in said and "write this one out at each *radius" in said
+    assert path.read_text(encoding="utf-8") == text
 
 
 def test_a_stage_may_be_one_that_the_setting_makes(project: Path, absld: Callable[..., int]) -> None:

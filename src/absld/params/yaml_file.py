@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.tokens import AnchorToken
 
 from absld.errors import InputError
 
@@ -17,15 +18,21 @@ class Place(NamedTuple):
     column: int
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, *, anchors: bool = False) -> Any:
     """Read a file, keeping comments and positions.
 
+    Args:
+        path: The file.
+        anchors: Whether one value may stand at several places (``&name``, ``*name``). None of them can be set alone.
+
     Raises:
-        InputError: there is no such file, it cannot be read, is empty, or is not YAML; with the line.
+        InputError: there is no such file, it cannot be read, is empty, or is not YAML; or it has an anchor; with the
+            line.
 
     """
     try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = YAML(typ="rt").load(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except MarkedYAMLError as error:
@@ -40,7 +47,20 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if document is None:
         raise InputError(f"{path}: the file is empty; `absld profile use digits` writes one")
+    if not anchors and (anchor := first_anchor(text)) is not None:
+        mark = anchor.start_mark
+        raise InputError(
+            f"{path}:{mark.line + 1}:{mark.column + 1}: &{anchor.value}: every value is set by itself here, so write "
+            f"this one out at each *{anchor.value}"
+        )
     return document
+
+
+def first_anchor(text: str) -> AnchorToken | None:
+    """The first ``&name`` of a text that is YAML. An alias, ``*name``, is nowhere without one."""
+    if "&" not in text:  # nearly always, and to look for tokens takes a third as long as to read the file
+        return None
+    return next((token for token in YAML(typ="rt").scan(text) if isinstance(token, AnchorToken)), None)
 
 
 def place_of(document: Any, keys: Sequence[str | int]) -> Place:
