@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from absld.errors import InputError
 from absld.records.attacks import STRONGEST, attack_label, strongest
 from absld.records.files import read_json
-from absld.report.wording import MEASURES, images, number, points
-from absld.statistics.metrics import tail_of
+from absld.report.wording import MEASURES, images, number, points, ratio
+from absld.statistics.metrics import shown_measures
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,7 +78,6 @@ def _image_by_image(first: "Measured", second: "Measured", attack: str) -> "Rend
         dataset=of["dataset"],
         attack=_label(attack, of["attacks"][attack]),
         within=_within(attack, of),
-        tail=tail_of(of["classes"]),
         pairs=pairs,
         found=compared(pairs),
     )
@@ -195,7 +194,7 @@ def table(runs: Sequence["Measured"], attack: str | None) -> "Table":
         cells = [(of["accuracy"]["per_class"][name], of["interval95"]["per_class"][name]) for of in outcomes]
         shown.add_row(name, *_cells("per_class", cells))
     shown.add_section()
-    for measure in ("average", tail_of(first["classes"]), "overall", "nsd"):
+    for measure in shown_measures(first["classes"]):
         cells = [(of["accuracy"][measure], of["interval95"].get(measure)) for of in outcomes]
         shown.add_row(MEASURES[measure], *_cells(measure, cells))
     return shown
@@ -239,7 +238,7 @@ def _cells(measure: str, cells: Sequence[tuple[float | None, Sequence[float] | N
     if len(cells) == 2:
         (a, of_a), (b, of_b) = cells
         gap = None if a is None or b is None else b - a
-        row.append((f"{gap:+.3f}" if gap is not None and measure == "nsd" else points(gap)) + _star(of_a, of_b))
+        row.append((ratio(gap) if measure == "nsd" else points(gap)) + _star(of_a, of_b))
     return row
 
 

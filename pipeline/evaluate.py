@@ -17,7 +17,7 @@ from absld.params.yaml_file import read_yaml
 from absld.records.attacks import attack_label
 from absld.records.files import read_json
 from absld.report.wording import MEASURES, images, number
-from absld.statistics.metrics import tail_of
+from absld.statistics.metrics import shown_measures
 from pipeline import console, dvc, outcome, processes
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def table(evaluation: Mapping[str, Any]) -> "Table":
     for name in evaluation["classes"]:
         shown.add_row(Text(name), *(number("per_class", of["accuracy"]["per_class"][name]) for of in attacks.values()))
     shown.add_section()
-    for measure in ("average", tail_of(evaluation["classes"]), "overall", "nsd"):
+    for measure in shown_measures(evaluation["classes"]):
         shown.add_row(MEASURES[measure], *(number(measure, of["accuracy"][measure]) for of in attacks.values()))
     return shown
 

@@ -8,8 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from absld.report.wording import MEASURES, bias_explained, images, number, percent, points
+from absld.report.wording import MEASURES, bias_explained, images, number, percent, points, ratio
 from absld.statistics.bias import tail_bias
+from absld.statistics.bootstrap import side
+from absld.statistics.metrics import shown_measures, tail_of
 from absld.statistics.paired import LEVEL, Comparison, Pairs, images_needed
 
 MOST_NAMED = 6
@@ -27,10 +29,13 @@ class Two:
     """As people read it."""
     within: str
     """", L∞ eps 0.1"; empty for clean images."""
-    tail: str
-    """`worst`, or `worst10` of very many classes."""
     pairs: Pairs
     found: Comparison
+
+    @property
+    def tail(self) -> str:
+        """`worst`, or `worst10` of very many classes."""
+        return tail_of(self.classes)
 
 
 def shown(two: Two) -> RenderableType:
@@ -45,11 +50,11 @@ def classes_table(two: Two) -> Table:
     for label, name in enumerate(two.classes):
         shares = percent(of_first.accuracy[label]), percent(of_second.accuracy[label])
         counts = str(found.only_second[label]), str(found.only_first[label])
-        table.add_row(Text(name), *shares, points(found.differences[label]), *counts, _starred(found.p[label]))
+        table.add_row(Text(name), *shares, points(found.differences[label]), *counts, starred(found.p[label]))
     table.add_section()
     shares = percent(of_first.micro), percent(of_second.micro)
     counts = str(found.only_second.sum()), str(found.only_first.sum())
-    table.add_row("All images", *shares, points(found.difference_all), *counts, _starred(found.p_all))
+    table.add_row("All images", *shares, points(found.difference_all), *counts, starred(found.p_all))
     return table
 
 
@@ -57,10 +62,10 @@ def measures_table(two: Two) -> Table:
     """What the class accuracies add up to, with the interval of the difference."""
     of_first, of_second = two.pairs.tables
     table = _table(two, "", ("95 %",))
-    for measure in ("average", two.tail, "overall", "nsd"):
+    for measure in shown_measures(two.classes):
         a, b = getattr(of_first, measure), getattr(of_second, measure)
         gap = None if a is None or b is None else b - a
-        text = _ratio(gap) if measure == "nsd" else points(gap)
+        text = ratio(gap) if measure == "nsd" else points(gap)
         interval = ""
         if measure in two.found.differences95:
             interval = " to ".join(points(end) for end in two.found.differences95[measure])
@@ -98,7 +103,7 @@ def conclusion(two: Two) -> str:
     if sure:
         told = f"All images together differ significantly ({whole}), but no single class does."
         return f"{told} {_needed(two, sure)}".rstrip()
-    apart = [MEASURES[name] for name in ("average", two.tail, "overall") if _excludes_zero(found.differences95[name])]
+    apart = [MEASURES[name] for name in ("average", two.tail, "overall") if side(found.differences95[name])]
     but = f" Only the 95 % interval of {_listed(apart)} leaves out 0." if apart else ""
     told = f"Nothing is significant: neither any class nor all images together ({whole}).{but}"
     return f"{told} {_needed(two, sure)}".rstrip()
@@ -143,18 +148,9 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _ratio(gap: float | None) -> str:
-    """A difference that has no unit."""
-    return points(None if gap is None else gap / 100, 3)
-
-
-def _excludes_zero(interval: tuple[float, float]) -> bool:
-    return interval[0] > 0 or interval[1] < 0
-
-
-def _starred(p: float) -> str:
-    text = _p(p)
-    return text.removeprefix("= ").replace("< ", "<") + ("*" if p < LEVEL else " ")
+def starred(p: float) -> str:
+    """As in a table: 0.500, 0.031*, <0.001*."""
+    return _p(p).removeprefix("= ").replace(" ", "") + ("*" if p < LEVEL else "")
 
 
 def _p(p: float) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from absld.statistics.intervals import intervals95, resampled, wilson
-from absld.statistics.metrics import ClassTable, accuracies
+from absld.statistics.metrics import ClassTable, accuracies, shown_measures
 
 
 def table(correct: list[int], total: list[int]) -> ClassTable:
@@ -47,6 +47,8 @@ def test_t15_worst_tenth_of_a_hundred_classes_is_the_mean_of_ten() -> None:
     assert found.average == pytest.approx(0.495)
     assert found.overall == pytest.approx((0.495 + 0.045) / 2)
     assert table(correct[:99], [100] * 99).overall == pytest.approx((50 / 100 + 0.01) / 2)
+    assert shown_measures([*"a" * 100]) == ("average", "worst10", "overall", "nsd")
+    assert shown_measures([*"a" * 99]) == ("average", "worst", "overall", "nsd")
 
 
 @pytest.mark.parametrize(("classes", "of"), [(2, 1), (10, 1), (19, 1), (20, 2), (25, 2)])

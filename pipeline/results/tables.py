@@ -18,15 +18,17 @@ from absld.report.wording import (
     number,
     percent,
     points,
+    ratio,
     spread,
 )
 from absld.statistics.bootstrap import Interval
-from absld.statistics.metrics import tail_of
+from absld.statistics.metrics import shown_measures, tail_of
 from absld.statistics.paired import LEVEL
 from absld.statistics.paired_seeds import Difference
 from pipeline.paper import tables as paper
 from pipeline.results.contrasts import ASKED, BY_CLASS, AfterLast, Compared
 from pipeline.results.reading import Kept, Results
+from pipeline.significance import starred
 
 SHOWN = ("clean", "fgsm", "pgd", "cw", "aa")
 """The attacks of the paper's tables, in its order."""
@@ -136,13 +138,12 @@ def measures_table(of: Compared) -> Table:
     """Average, worst class, overall and NSD under each attack: what differs, by seed and on average."""
     groups = []
     for under in of.under.values():
-        measures = {name: under.found.measures[name] for name in ("average", of.tail, "overall")}
+        measures = under.found.measures
         lines = [
-            Line(MEASURES[name], difference_cells(difference, by_seed=True)) for name, difference in measures.items()
+            Line(MEASURES[name], difference_cells(measures[name], by_seed=True, told=_told(name)))
+            for name in shown_measures(of.names)
+            if name in measures
         ]
-        if "nsd" in under.found.measures:
-            nsd = difference_cells(under.found.measures["nsd"], by_seed=True, told=_ratio)
-            lines.append(Line(MEASURES["nsd"], nsd))
         groups.append(Group(f"{under.label}, {images(under.n)}, {seeds_text(under.seeds)}", lines))
     if of.after_last is not None:
         groups.append(_after_last(of, of.after_last))
@@ -152,10 +153,10 @@ def measures_table(of: Compared) -> Table:
 
 def _after_last(of: Compared, after: AfterLast) -> Group:
     """The same after the last epoch, whichever was chosen."""
-    told = {"average": _points, of.tail: _points, "overall": _points, "nsd": _ratio}
     lines = []
-    for measure, text in told.items():
-        by_seed, interval = after.by_seed[measure], interval_text(after.over_seeds(measure), text)
+    for measure in filter(after.by_seed.__contains__, shown_measures(of.names)):
+        text, by_seed = _told(measure), after.by_seed[measure]
+        interval = interval_text(after.over_seeds(measure), text)
         cells = [", ".join(map(text, by_seed)), text(fmean(by_seed)), DASH, interval]
         lines.append(Line(MEASURES[measure], list(map(Cell, cells))))
     return Group(f"{of.under[BY_CLASS].label} after the last epoch, {images(after.n)}", lines)
@@ -168,7 +169,7 @@ def classes_table(of: Compared, attack: str = BY_CLASS, *, by_seed: bool = True)
     for label, name in enumerate(of.names):
         shares = [Cell(percent(side[label])) for side in under.classes]
         gap = under.found.classes[label]
-        tests = [Cell(_points(by), _p(p[label])) for by, p in zip(gap.by_seed, under.found.p, strict=True)]
+        tests = [Cell(_points(by), starred(p[label])) for by, p in zip(gap.by_seed, under.found.p, strict=True)]
         lines.append(Line(name, [*shares, *difference_cells(gap, by_seed=False), *(tests if by_seed else [])]))
     columns = [
         *(method_label(method) for method in (of.first, of.second)),
@@ -203,9 +204,8 @@ def _points(difference: float) -> str:
     return points(difference, DECIMALS)
 
 
-def _ratio(difference: float) -> str:
-    """A difference without a unit: −0.014."""
-    return points(difference / 100, 3)
+def _told(measure: str) -> Callable[[float], str]:
+    return ratio if measure == "nsd" else _points
 
 
 def _explained(of: Compared) -> str:
@@ -229,7 +229,3 @@ def _explained(of: Compared) -> str:
 def seeds_text(seeds: Sequence[int]) -> str:
     """As in: seeds 0, 1, 2."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-
-
-def _p(p: float) -> str:
-    return ("<0.001" if p < 0.001 else f"{p:.3f}") + ("*" if p < LEVEL else "")

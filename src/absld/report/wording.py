@@ -124,6 +124,11 @@ def points(difference: float | None, decimals: int = 1) -> str:
     return f"{'+' if difference > 0 else MINUS}{text}"
 
 
+def ratio(difference: float | None) -> str:
+    """A difference that has no unit, always with its sign: −0.014."""
+    return points(None if difference is None else difference / 100, 3)
+
+
 def number(measure: str, value: float | None) -> str:
     """A measure's value: percent, but for nsd, which is a ratio."""
     if measure == "nsd":

@@ -32,6 +32,11 @@ def middle95(drawn: Rates) -> Interval:
     return float(low), float(high)
 
 
+def side(interval: Interval) -> int:
+    """1: it lies above 0; -1: below; 0: it holds 0."""
+    return (interval[0] > 0) - (interval[1] < 0)
+
+
 def _times(places: NDArray[np.int64]) -> NDArray[np.float32]:
     """How often each of n images was drawn, from the places drawn: both (resamples, n)."""
     resamples, n = places.shape

@@ -52,6 +52,11 @@ def tail_of(names: Sequence[str]) -> str:
     return "worst10" if len(names) >= MANY_CLASSES else "worst"
 
 
+def shown_measures(names: Sequence[str]) -> tuple[str, ...]:
+    """The measures that a table has below its classes."""
+    return "average", tail_of(names), "overall", "nsd"
+
+
 OVER_CLASSES = {"average": average, "worst": worst, "worst10": worst10, "overall": overall}
 """Every summary of the class accuracies that has a bootstrap interval."""
 

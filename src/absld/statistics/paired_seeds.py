@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy.special import stdtrit
 
-from absld.statistics.bootstrap import Interval, middle95, redrawn
+from absld.statistics.bootstrap import Interval, middle95, redrawn, side
 from absld.statistics.metrics import OVER_CLASSES, Rates, nsd
 from absld.statistics.paired import Pairs, holm, mcnemar
 
@@ -45,13 +45,13 @@ class Difference:
         """
         if self.over_seeds is None or self.over_seeds[1] - self.over_seeds[0] < NO_WIDTH:
             return 0
-        signs = {_side(self.over_images), _side(self.over_seeds)}
+        signs = {side(self.over_images), side(self.over_seeds)}
         return signs.pop() if len(signs) == 1 else 0
 
     @property
     def may_be_lower(self) -> bool:
         """Whether either interval lies wholly below 0."""
-        return -1 in (_side(self.over_images), 0 if self.over_seeds is None else _side(self.over_seeds))
+        return -1 in (side(self.over_images), 0 if self.over_seeds is None else side(self.over_seeds))
 
     def within(self, bound: float) -> bool:
         """Whether both intervals lie within `bound` of 0."""
@@ -109,8 +109,3 @@ def _difference(measured: Rates, drawn: Rates) -> Difference:
     """From one accuracy of both students, the seeds first: (seeds, 2), and (seeds, 2, resamples)."""
     by_seed = (measured[:, 1] - measured[:, 0]).tolist()
     return Difference(tuple(by_seed), middle95((drawn[:, 1] - drawn[:, 0]).mean(axis=0)), seeds95(by_seed))
-
-
-def _side(interval: Interval) -> int:
-    """1: above 0; -1: below; 0: it holds 0."""
-    return (interval[0] > 0) - (interval[1] < 0)
