@@ -203,6 +203,21 @@ def test_the_last_epoch_is_told_beside_the_chosen_one(folder: Path, keep: Callab
     assert list(after.by_seed["worst"]) == [0, 0]
 
 
+def test_a_student_that_is_never_right_after_the_last_epoch_has_no_nsd(
+    folder: Path, keep: Callable[[str, int, Verdicts], Path]
+) -> None:
+    for method in ("rslad", "absld"):
+        keep(method, 0, {"clean": counted(9, 9, 9, 9), "pgd": counted(5, 5, 5, 5)})
+    path = folder / "absld-s0/evaluation.json"
+    evaluation = read_json(path)
+    evaluation["last"]["pgd"]["accuracy"] |= {"average": 0, "worst": 0, "worst10": 0, "overall": 0, "nsd": None}
+    write_json(path, evaluation)
+    [pair] = compared(read(folder))
+    group = measures_table(pair).groups[-1]
+    assert group.title == AFTER_LAST
+    assert [line.head for line in group.lines] == ["Average", "Worst class", "Overall"]
+
+
 AFTER_LAST = "PGD-20 after the last epoch, n = 144"
 RUNS_OF_TWO = (("rslad", 0), ("rslad", 1), ("absld", 0), ("absld", 1))
 

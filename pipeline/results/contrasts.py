@@ -59,7 +59,7 @@ class AfterLast:
     n: int
     """Images."""
     by_seed: Mapping[str, Sequence[float]]
-    """By measure."""
+    """By measure; nsd unless some student is never right."""
 
     def over_seeds(self, measure: str) -> tuple[float, float] | None:
         """95 % interval of the mean; None of a single seed."""
@@ -121,10 +121,9 @@ def _after_last(sides: Sequence[Sequence[Kept]]) -> AfterLast | None:
     first, second = ([block for block in of if block is not None] for of in blocks)
     if len(first) < len(blocks[0]) or len(second) < len(blocks[1]):
         return None
-    by_seed = {
-        measure: [float(b["accuracy"][measure] - a["accuracy"][measure]) for a, b in zip(first, second, strict=True)]
-        for measure in COMPARED
-    }
+    pairs = [(a["accuracy"], b["accuracy"]) for a, b in zip(first, second, strict=True)]
+    known = [measure for measure in COMPARED if all(of[measure] is not None for pair in pairs for of in pair)]
+    by_seed = {measure: [float(b[measure] - a[measure]) for a, b in pairs] for measure in known}
     return AfterLast(first[0]["n"], by_seed)
 
 
