@@ -175,7 +175,9 @@ def table(runs: Sequence["Measured"], attack: str | None) -> "Table":
 
     """
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from pipeline.pairing import refuse_unlike
 
@@ -184,15 +186,16 @@ def table(runs: Sequence["Measured"], attack: str | None) -> "Table":
         refuse_unlike(runs[0], other, attack)
     first, evaluations = runs[0].evaluation, [run.evaluation for run in runs]
     outcomes = [evaluation["attacks"][attack] for evaluation in evaluations]
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_caption(first, attack, outcomes), caption_justify="left")
+    caption = escape(_caption(first, attack, outcomes))
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
     shown.add_column("class")
     for run in runs:
-        shown.add_column(run.name, justify="right")
+        shown.add_column(Text(run.name), justify="right")
     if len(runs) == 2:
         shown.add_column("difference", justify="right")
     for name in first["classes"]:
         cells = [(of["accuracy"]["per_class"][name], of["interval95"]["per_class"][name]) for of in outcomes]
-        shown.add_row(name, *_cells("per_class", cells))
+        shown.add_row(Text(name), *_cells("per_class", cells))
     shown.add_section()
     for measure in shown_measures(first["classes"]):
         cells = [(of["accuracy"][measure], of["interval95"].get(measure)) for of in outcomes]

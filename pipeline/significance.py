@@ -132,7 +132,7 @@ def _table(two: Two, corner: str, more: Sequence[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(corner, min_width=len(MEASURES["worst"]))
     for title in (*two.runs, "difference", *more):
-        table.add_column(title, justify="right")
+        table.add_column(Text(title), justify="right")
     return table
 
 

@@ -89,6 +89,22 @@ def test_compare_shows_classes_and_marks_differences_that_are_real(
     assert rows["NSD"] == ["–", "–", "–"]
 
 
+def test_compare_shows_names_in_brackets(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = evaluation("[mine]", {"[old]": 0.25, "[/new]": 0.5}) | {"dataset": "[/pets]"}
+    (project / "a.json").write_text(json.dumps(told))
+    assert absld("compare", "a.json") == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert [row for row in rows if row[-1:] in (["[mine]"], ["25.0"], ["50.0"])][:3] == [
+        ["class", "[mine]"],
+        ["[old]", "25.0"],
+        ["[/new]", "50.0"],
+    ]
+    assert "[/pets]: PGD" in out
+
+
 def test_compare_refuses_what_cannot_be_compared(project: Path) -> None:
     with pytest.raises(InputError, match="none yet"):
         compare.read_evaluation(project, "absld-s0")

@@ -302,6 +302,12 @@ def test_two_runs_are_tested_class_by_class(project: Path, told: Callable[..., s
     assert "rslad-s0 is significantly worse on cat (−100.0)." in back
 
 
+def test_a_name_in_brackets_is_no_markup(project: Path, told: Callable[..., str]) -> None:
+    write(project, "[b]-s0", HALF)
+    write(project, "absld-s0", ALL)
+    assert ["class", "[b]-s0", "absld-s0"] in [line.split()[:3] for line in told("[b]-s0", "absld-s0").splitlines()]
+
+
 def test_nothing_is_significant_and_it_says_what_it_would_take(project: Path, told: Callable[..., str]) -> None:
     write(project, "rslad-s0", (True, False, *HALF[2:]))
     write(project, "absld-s0", (False, True, True, True, *HALF[4:]))
