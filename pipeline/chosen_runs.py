@@ -1,4 +1,4 @@
-"""Which runs are compared where nobody names any: those of params.yaml that are evaluated and up to date."""
+"""Which runs stand for the project, or for a method: those of params.yaml that are evaluated and up to date."""
 
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from stages.contracts import EVALUATE, FETCH_DATA, FETCH_TEACHER, TRAIN
 
 MADE_BY = (FETCH_DATA, FETCH_TEACHER, TRAIN, EVALUATE)
 """What an evaluation depends on."""
+MEND = "`absld repro` makes what params.yaml names; a run that you name yourself is compared as it is"
 
 
 class Chosen(NamedTuple):
@@ -24,19 +25,37 @@ class Chosen(NamedTuple):
     """Which runs are not among them, and why; None: all are."""
 
 
-def chosen(root: Path) -> Chosen:
-    """The runs in the order of params.yaml; where that cannot be read, all in runs/."""
-    there = evaluated(root)
+def chosen(root: Path, named: Sequence[str] = ()) -> Chosen:
+    """The runs in the order of params.yaml; where that cannot be read, all in runs/.
+
+    `named`: only runs of the methods among these names. The remark then tells of those too that params.yaml lacks.
+
+    Raises:
+        InputError: no run of such a method is left.
+
+    """
+    methods = {str(Path(name)) for name in named} & set(map(_method, evaluated(root)))
+    if named and not methods:
+        return Chosen([], None)
+    there = [run for run in evaluated(root) if not named or _method(run) in methods]
     try:
-        wanted = keys(load(root / "params.yaml"))
+        wanted = [key for key in keys(load(root / "params.yaml")) if not named or key.method in methods]
     except InputError:
         return Chosen(there, "All in runs/, as params.yaml cannot be read: see `absld params check`.")
     stages, stale = Stages(root), _stale(root)
-    why = {key: "not evaluated" for key in wanted if str(key) not in there}
-    why |= {key: "out of date" for key in wanted if key not in why and _is_old(stages, key, stale)}
-    told = ", ".join(f"{key} ({reason})" for key, reason in why.items())
-    left = [str(key) for key in wanted if key not in why]
-    return Chosen(left, f"Left out: {told}; `absld repro` makes them." if why else None)
+    why = {str(key): "not evaluated" for key in wanted if str(key) not in there}
+    why |= {str(key): "out of date" for key in wanted if str(key) in there and _is_old(stages, key, stale)}
+    left = [str(key) for key in wanted if str(key) not in why]
+    if named:
+        why |= {run: "not in params.yaml" for run in there if run not in (*left, *why)}
+    told = ", ".join(f"{run} ({reason})" for run, reason in why.items())
+    if lost := methods - set(map(_method, left)):
+        raise InputError(f"no run of {' and '.join(sorted(lost))} is in params.yaml and up to date: {told}. {MEND}")
+    return Chosen(left, f"Left out: {told}. {MEND}." if why else None)
+
+
+def _method(run: str) -> str:
+    return run.rpartition("-s")[0]
 
 
 def _stale(root: Path) -> Mapping[str, Sequence[str]]:

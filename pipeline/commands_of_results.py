@@ -59,20 +59,21 @@ def compare(
     if csv is not None and to is not None:
         raise InputError("--csv writes runs alone: leave out --to")
     root = find_root()
-    keys, remark = (runs, None) if runs else chosen(root)
+    own, remark = chosen(root, runs or [])
+    keys = runs or own
     if remark:
         typer.echo(remark, err=True)
     if not keys:
         there = ", ".join(compare.evaluated(root)) or "none"
         raise InputError(f"no run is evaluated and up to date: `absld repro` makes them, or name one (there: {there})")
     if to is not None:
-        console.show(page.page(root, compare.expanded(root, keys), attack, table))
+        console.show(page.page(root, compare.expanded(root, keys, own), attack, table))
     elif csv is not None:
-        found = compare.measured(root, compare.expanded(root, keys))
+        found = compare.measured(root, compare.expanded(root, keys, own))
         comparison_csv.write(csv, found, compare.attacks_of(found, attack))
         console.say(f"csv       {console.near(csv.resolve())}")
     else:
-        console.show(compare.view(root, keys, attack))
+        console.show(compare.view(root, keys, attack, own))
 
 
 def figure(

@@ -20,28 +20,29 @@ NEEDED = ("run", "dataset", "classes", "threat_model", "attacks")
 """What every evaluation.json says."""
 
 
-def view(root: Path, runs: Sequence[str], attack: str | None) -> "RenderableType":
+def view(root: Path, runs: Sequence[str], attack: str | None, own: Sequence[str] | None = None) -> "RenderableType":
     """Two runs image by image, with the significance of what differs; one, or more than two, as a table.
 
     Two methods, one of them with several seeds, are compared over the seeds that both have. `attack` None: the
-    strongest that all have.
+    strongest that all have. `own`: see `seeds_of`.
 
     Raises:
         InputError: a run is not there; or they were not measured in the same way on the same images.
 
     """
-    methods = [seeds_of(root, run) for run in runs]
+    methods = [seeds_of(root, run, own) for run in runs]
     if len(runs) == 2 and all(methods) and any(len(of) > 1 for of in methods):
         seeds = _shared(runs, methods)
-        sides = [measured(root, [of[seed] for seed in seeds]) for of in methods]
+        methods = [{seed: of[seed] for seed in seeds} for of in methods]
         if len(seeds) > 1:
             from pipeline import two_methods
 
-            met = _attack([*sides[0], *sides[1]], attack)
-            names = [Path(run).name for run in runs]
-            return two_methods.shown(names, seeds, sides, met, _within(met, sides[0][0].evaluation))
-        runs = [of[seeds[0]] for of in methods]
-    found = measured(root, runs)
+            both = measured(root, [run for of in methods for run in of.values()])
+            sides, names = (both[: len(seeds)], both[len(seeds) :]), [Path(run).name for run in runs]
+            met, names = _attack(both, attack), names if names[0] != names[1] else [*runs]
+            return two_methods.shown(names, seeds, sides, met, _within(met, both[0].evaluation))
+    alone = [next(iter(of.values())) if len(of) == 1 else run for run, of in zip(runs, methods, strict=True)]
+    found = measured(root, alone)
     plain = table(found, attack)  # refuses what cannot stand side by side, also where it is not shown
     if len(found) != 2:
         return plain
@@ -113,21 +114,24 @@ def measured(root: Path, runs: Sequence[str]) -> list["Measured"]:
     return [Measured(*of) for of in zip(names, files, evaluations, strict=True)]
 
 
-def seeds_of(root: Path, method: str) -> dict[int, str]:
-    """The evaluated runs of a method, by their seeds; ``FOLDER/absld``: those that `absld keep` put into a folder."""
+def seeds_of(root: Path, method: str, own: Sequence[str] | None = None) -> dict[int, str]:
+    """The evaluated runs of a method, by their seeds; ``FOLDER/absld``: those that `absld keep` put into a folder.
+
+    `own`: the runs of the project that count; None: all that have been evaluated.
+    """
     path = Path(method)
     kept = sorted(str(file.parent) for file in path.parent.glob("*/evaluation.json"))
-    found: dict[int, str] = {}
-    for run in (*evaluated(root), *kept):
-        of, _, seed = run.rpartition("-s")
-        if of == str(path) and seed.isdecimal():
-            found.setdefault(int(seed), run)
-    return dict(sorted(found.items()))
+    for runs in (evaluated(root) if own is None else own, kept):
+        parts = {run: run.rpartition("-s") for run in runs}
+        found = {int(seed): run for run, (of, _, seed) in parts.items() if of == str(path) and seed.isdecimal()}
+        if found:
+            return dict(sorted(found.items()))
+    return {}
 
 
-def expanded(root: Path, runs: Sequence[str]) -> list[str]:
-    """The same with the runs of all its seeds in the place of each method."""
-    return [each for run in runs for each in seeds_of(root, run).values() or [run]]
+def expanded(root: Path, runs: Sequence[str], own: Sequence[str]) -> list[str]:
+    """The same with the runs of all its seeds in the place of each method; `own`: see `seeds_of`."""
+    return [each for run in runs for each in seeds_of(root, run, own).values() or [run]]
 
 
 def evaluation_file(root: Path, run: str) -> Path:

@@ -105,6 +105,30 @@ def test_methods_that_were_kept_are_named_by_their_folder(project: Path, told: C
     assert rows(page)["Worst class"][:2] == ["+20.00, +20.00", "+20.00"]
 
 
+def test_runs_of_the_project_are_not_mixed_with_those_that_are_kept_where_one_stands(
+    project: Path, make: Callable[..., None], told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in (RunKey("rslad", 1), RunKey("absld", 1)):
+        write_kept(project / "kept", key, {"pgd": counted(9, 9, 9, 9)}, PROFILE)
+    for method in ("rslad", "absld"):
+        make(method, {0: (2, 5, 5, 8)})
+    monkeypatch.chdir(project / "kept")
+    assert rows(told("rslad", "absld"))["class"][:2] == ["rslad-s0", "absld-s0"]
+
+
+def test_the_same_method_from_two_places_is_named_as_it_was_typed(
+    project: Path, make: Callable[..., None], told: Callable[..., str]
+) -> None:
+    for seed in (0, 1):
+        verdicts = {"clean": counted(9, 9, 9, 9), "pgd": counted(4, 5, 5, 8)}
+        write_kept(project / "kept", RunKey("absld", seed), verdicts, PROFILE)
+    make("absld", dict.fromkeys((0, 1), (2, 5, 5, 8)))
+    page = told("absld", "kept/absld", "--attack", "pgd")
+    assert page.startswith("kept/absld against ABSLD: ")
+    assert "Does kept/absld raise the worst class of ABSLD" in page
+    assert "`kept/absld` less `absld`" in page
+
+
 def test_with_one_seed_in_common_the_two_students_are_compared(
     make: Callable[..., None], told: Callable[..., str]
 ) -> None:

@@ -16,7 +16,7 @@ from absld.params.data import Public
 from absld.params.load import load
 from absld.records.files import read_json, sha256_of, write_json
 from absld.records.layout import RunKey
-from pipeline.chosen_runs import chosen
+from pipeline.chosen_runs import MEND, chosen
 from pipeline.kept import Kept, keep
 from pipeline.public_params import public_params
 from pipeline.settings import edited
@@ -275,10 +275,32 @@ def test_compare_takes_the_runs_of_params_that_are_up_to_date_in_its_order(
     (project / "runs/absld-s0/evaluation/verdicts.npz").unlink()
     runs, remark = chosen(project)
     assert runs == ["rslad-s1", "rslad-s0"]
-    assert remark == "Left out: absld-s1 (not evaluated), absld-s0 (out of date); `absld repro` makes them."
+    assert remark == f"Left out: absld-s1 (not evaluated), absld-s0 (out of date). {MEND}."
     path.write_text("data: {}\n")
     assert chosen(project).runs == ["absld-s0", "rslad-s0", "rslad-s1", "trades-s0"]
     assert absld("compare", "--attack", "pgd") == 0
     said = capsys.readouterr()
     assert "trades-s0" in said.out
     assert said.err.startswith("All in runs/")
+
+
+def test_a_method_stands_for_its_runs_of_params_that_are_up_to_date(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of an earlier recipe lie in runs/ until somebody deletes them."""
+    for method in ("rslad", "absld", "trades"):
+        write_made(project, RunKey(method, 7), invented(RunKey(method, 7), ATTACKS))
+    left_out = "Left out: absld-s7 (not in params.yaml), rslad-s7 (not in params.yaml). "
+    assert absld("compare", "rslad", "absld", "--csv", "runs.csv") == 0
+    assert capsys.readouterr().err == f"{left_out}{MEND}.\n"
+    assert {line.split(",")[0] for line in (project / "runs.csv").read_text().splitlines()[1:]} == {
+        "rslad-s0",
+        "absld-s0",
+    }
+    for two in (["rslad", "absld"], ["rslad", "absld-s0"]):
+        assert absld("compare", *two) == 0
+        assert "Won, lost: images that only absld-s0, only rslad-s0 gets right" in capsys.readouterr().out
+    assert absld("compare", "absld-s0", "trades") == 2
+    assert "no run of trades is in params.yaml and up to date: trades-s7" in capsys.readouterr().err
+    assert absld("compare", "rslad-s7", "absld-s7") == 0
+    assert capsys.readouterr().err == ""

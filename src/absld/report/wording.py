@@ -60,8 +60,8 @@ MINUS = "−"
 
 
 def method_label(method: str) -> str:
-    """A method's name as papers print it."""
-    return METHODS.get(method, method.upper())
+    """A method's name as papers print it; one that is named by its folder stays as it is."""
+    return METHODS.get(method, method if "/" in method else method.upper())
 
 
 def state_label(quantity: str) -> str:
