@@ -35,7 +35,8 @@ def compare(
         typer.Option(metavar="NUMBER", help="That table, 1 to 4. Default: the one of the runs' data and network."),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Written instead: a line for each number of each run.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Written instead: a line for each class and measure of each run."),
     ] = None,
 ) -> None:
     """Show runs side by side, class by class, two of them with significance; or the methods beside the paper's table.

@@ -1,4 +1,4 @@
-"""Runs side by side as a tidy table, a number in each line, for programs: `absld compare --csv FILE`."""
+"""Runs side by side as a tidy table, a class or measure in each line, for programs: `absld compare --csv FILE`."""
 
 import csv
 import io
@@ -8,11 +8,11 @@ from typing import Any
 
 from absld.errors import InputError
 from absld.records.files import write_text
-from absld.statistics.metrics import tail_of
 from pipeline.pairing import Measured, refuse_unlike
 
-HEADER = ("run", "method", "seed", "attack", "n", "class_or_measure", "value", "lower", "upper")
-"""Values and the ends of their 95 % intervals are fractions, as in evaluation.json; nsd is a ratio."""
+HEADER = ("run", "method", "seed", "attack", "n", "kind", "name", "value", "lower", "upper")
+"""`kind`: class or measure, as a class may be called "average" too. Values and the ends of their 95 % intervals are
+fractions, as in evaluation.json; nsd is a ratio."""
 
 
 def write(path: Path, runs: Sequence[Measured], attacks: Sequence[str]) -> None:
@@ -40,6 +40,6 @@ def _rows(runs: Sequence[Measured], attacks: Sequence[str]) -> Iterator[tuple[An
             value, interval = block["accuracy"], block["interval95"]
             about = (run.name, of.get("method"), of.get("seed"), attack, block["n"])
             for name in of["classes"]:
-                yield *about, name, value["per_class"][name], *interval["per_class"][name]
-            for name in ("average", tail_of(of["classes"]), "overall", "nsd"):
-                yield *about, name, value[name], *interval.get(name, (None, None))
+                yield *about, "class", name, value["per_class"][name], *interval["per_class"][name]
+            for name in filter("per_class".__ne__, value):
+                yield *about, "measure", name, value[name], *interval.get(name, (None, None))

@@ -172,9 +172,9 @@ def test_csv_has_a_line_for_each_number_of_each_run(
     assert told("rslad", "absld-s0", "--csv", "all.csv") == "csv       all.csv\n"
     with (project / "all.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 3 * 2 * (len(CLASSES) + 4), "runs, attacks, classes and measures"
+    assert len(lines) == 3 * 2 * (len(CLASSES) + 6), "runs, attacks, classes and measures"
     assert tuple(lines[0]) == HEADER
-    found = {(line["run"], line["attack"], line["class_or_measure"]): line for line in lines}
+    found = {(line["run"], line["attack"], line["name"]): line for line in lines}
     cat = found["rslad-s1", "pgd", "cat"]
     assert (cat["method"], cat["seed"], cat["n"], float(cat["value"])) == ("rslad", "1", "40", 0.3)
     assert (float(cat["lower"]), float(cat["upper"])) == pytest.approx((0.1078, 0.6032), abs=5e-5), (
@@ -184,8 +184,18 @@ def test_csv_has_a_line_for_each_number_of_each_run(
     of = (0.4, 0.5, 0.5, 0)
     assert float(nsd["value"]) == pytest.approx(np.std(of) / np.mean(of))
     assert nsd["lower"] == nsd["upper"] == ""
+    assert float(found["rslad-s1", "pgd", "micro"]["value"]) == 21 / 40
     told("rslad-s0", "--csv", "all.csv", "--attack", "pgd")
-    assert len((project / "all.csv").read_text().splitlines()) == 1 + len(CLASSES) + 4, "an older table is replaced"
+    assert len((project / "all.csv").read_text().splitlines()) == 1 + len(CLASSES) + 6, "an older table is replaced"
+
+
+def test_csv_tells_a_class_from_a_measure_of_the_same_name(project: Path, told: Callable[..., str]) -> None:
+    write_made(project, RunKey("absld", 0), {"pgd": counted(4, 5, 5, 8)}, ["average", "worst", "dog", "ship"])
+    told("absld-s0", "--csv", "all.csv")
+    with (project / "all.csv").open(newline="", encoding="utf-8") as file:
+        value = {(line["kind"], line["name"]): float(line["value"]) for line in csv.DictReader(file)}
+    assert (value["class", "average"], value["class", "worst"]) == (0.4, 0.5)
+    assert (value["measure", "average"], value["measure", "worst"]) == (0.55, 0.4)
 
 
 def test_csv_takes_no_other_file_s_place_and_no_runs_that_are_unlike(
