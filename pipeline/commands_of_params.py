@@ -71,6 +71,7 @@ def params_schema(
     """Show the JSON schema of params.yaml, which editors check it with."""
     import json
 
+    from absld.errors import writing_to
     from absld.params.root import Params
     from absld.records.files import write_json
 
@@ -78,7 +79,8 @@ def params_schema(
     if file is None:
         typer.echo(json.dumps(schema, indent=2, ensure_ascii=False))
     else:
-        write_json(file, schema)
+        with writing_to(file):
+            write_json(file, schema)
 
 
 @profile.command("list")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from absld.errors import InputError
+from absld.errors import InputError, writing_to
 from absld.records.files import write_text
 from pipeline.pairing import Measured, refuse_unlike
 
@@ -19,17 +19,18 @@ def write(path: Path, runs: Sequence[Measured], attacks: Sequence[str]) -> None:
     """Write every class and measure of these runs under these attacks. What is not known is left empty.
 
     Raises:
-        InputError: the runs are unlike; or the file is there already and not such a table.
+        InputError: the runs are unlike; or the file is there already and not such a table, or cannot be written.
 
     """
-    if path.exists() and not (path.is_file() and path.read_bytes().startswith(",".join(HEADER).encode())):
-        raise InputError(f"--csv {path}: it is there already and no such table: name another file")
     for attack in attacks:
         for other in runs[1:]:
             refuse_unlike(runs[0], other, attack)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([HEADER, *_rows(runs, attacks)])
-    write_text(path, text.getvalue())
+    with writing_to(path):
+        if path.exists() and not (path.is_file() and path.read_bytes().startswith(",".join(HEADER).encode())):
+            raise InputError(f"--csv {path}: it is there already and no such table: name another file")
+        write_text(path, text.getvalue())
 
 
 def _rows(runs: Sequence[Measured], attacks: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from absld.errors import InputError
+from absld.errors import InputError, writing_to
 from absld.params.yaml_file import read_yaml
 from absld.records.layout import RunKey
 
@@ -29,7 +29,7 @@ def redraw(root: Path, number: int, output: Path | None, *, as_png: bool) -> Dra
 
     Raises:
         InputError: a method has no finished run, another version of absld made one, the runs were not measured alike,
-            or the file has another suffix.
+            or the file has another suffix or cannot be written.
 
     """
     from absld.records.files import replacing
@@ -51,7 +51,7 @@ def redraw(root: Path, number: int, output: Path | None, *, as_png: bool) -> Dra
     runs = [read_run(key, files_of(root, key)) for key in finished]
     check_agreement(runs)
     drawn = draw(number, runs, kind)
-    with replacing(path) as part:
+    with writing_to(path), replacing(path) as part:
         part.write_bytes(drawn.content)
     return Drawn(path, drawn.table, [key for key in keys if key not in finished])
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from absld.errors import InputError
+from absld.errors import InputError, writing_to
 from absld.evaluation.arrays import read_npz
 from absld.params.root import Params
 from absld.records.files import read_json, replacing, write_json
@@ -60,19 +60,20 @@ def keep(
         stale: DVC's stages that differ from their last run, each with the reasons.
 
     Raises:
-        InputError: there is no such run, or one is unfinished or out of date; the folder is a file, or holds runs that
-            were made on other data or with another teacher.
+        InputError: there is no such run, or one is unfinished or out of date; the folder cannot be written, or
+            holds runs that were made on other data or with another teacher.
 
     """
     chosen, stages = named(params, dict.fromkeys(runs)) or keys(params), Stages(root)
     _refuse_unfinished(stages, chosen, stale)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name the folder that the runs are to be kept in")
-    _refuse_another_subject(root, folder)
-    for name, path in SHARED.items():
-        _write(folder / name, (root / path).read_bytes())
-    told = public_params(root / PARAMS)
-    return [_keep_run(stages, folder, told, key) for key in chosen]
+    with writing_to(folder):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: name the folder that the runs are to be kept in")
+        _refuse_another_subject(root, folder)
+        for name, path in SHARED.items():
+            _write(folder / name, (root / path).read_bytes())
+        told = public_params(root / PARAMS)
+        return [_keep_run(stages, folder, told, key) for key in chosen]
 
 
 def _refuse_unfinished(stages: Stages, chosen: Sequence[RunKey], stale: Mapping[str, Sequence[str]]) -> None:

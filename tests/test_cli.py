@@ -135,6 +135,13 @@ def test_compare_names_a_file_that_is_no_evaluation(
     assert "Traceback" not in said
 
 
+def test_a_schema_that_cannot_be_written_is_told(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert absld("params", "schema", "params.yaml/x") == 2
+    assert capsys.readouterr().err.startswith("params.yaml/x cannot be written: name another place")
+
+
 def test_params_check_names_the_line(
     project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -211,3 +211,4 @@ def test_csv_takes_no_other_file_s_place_and_no_runs_that_are_unlike(
     write_json(path, read_json(path) | {"provenance": {"data_sha256": "00"}})
     assert "other test images" in told("rslad", "absld", "--csv", "new.csv", code=2)
     assert not (project / "new.csv").exists()
+    assert "params.yaml/new.csv cannot be written" in told("rslad", "--csv", "params.yaml/new.csv", code=2)

@@ -184,6 +184,8 @@ def test_the_figure_is_written_and_its_numbers_are_shown(
     shown = {words[0]: words[3] for line in said.splitlines() if len(words := line.split()) == 5}
     assert shown == {name: f"{100 * value:.1f}" for name, value in measured.items()}
     ElementTree.parse(project / "reports/paper/figure-3.svg")
+    assert absld("figure", "3", "--output", "params.yaml/3.svg") == 2
+    assert capsys.readouterr().err.startswith("params.yaml/3.svg cannot be written")
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,13 @@ def test_the_command_keeps_says_so_and_compare_takes_what_is_kept(
     assert "`absld repro` makes them" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_told(
+    project: Path, absld: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert absld("keep", "params.yaml/here") == 2
+    assert capsys.readouterr().err.startswith("params.yaml/here cannot be written: name another place")
+
+
 # --- what `absld compare` takes where nobody names a run -----------------------------------------------------------------
 
 

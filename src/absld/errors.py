@@ -1,7 +1,9 @@
 """The errors that need no traceback: their message is all there is to say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class InputError(Exception):
@@ -29,6 +31,15 @@ class DivergedError(FailedError):
 
 class ParityError(FailedError):
     """The exported file does not compute what the student computes."""
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Where something is written that the user named, what the system refuses becomes InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: name another place ({error})") from None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
