@@ -148,7 +148,7 @@ def _black_box(
     settings, card, examples, about = stage.params.evaluate, data.card, None, None
     split, _ = data.split(scratch / "data")
     if asked.adversarial is not None:
-        examples = Examples.read(asked.adversarial, split, settings.eps)
+        examples = Examples.read(asked.adversarial, split, settings.eps, card.classes)
         about = {"examples": asked.adversarial.name, "examples_sha256": sha256_of(asked.adversarial)}
     return evaluate_black_box(
         network, split, card.classes, settings, examples, examples_about=about, scratch=scratch, on_progress=progress,

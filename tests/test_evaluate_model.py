@@ -30,6 +30,7 @@ from absld.evaluation.evaluate import Evaluation, evaluate
 from absld.evaluation.examples import Examples
 from absld.evaluation.forward import Forward
 from absld.evaluation.overrides import overridden
+from absld.evaluation.verdicts import Kept
 from absld.export.foreign import open_network
 from absld.networks.given import read_given
 from absld.networks.weights import load, save
@@ -427,6 +428,10 @@ def test_a_file_that_gives_probabilities_is_refused_with_1(
         (lambda a: a | {"pgd_index": a["pgd_index"][None]}, r"pgd_index int64 \(1, 20\): they must be"),
         (lambda a: a | {"pgd_index": a["pgd_index"][:0], "pgd_y": a["pgd_y"][:0]}, r"pgd_index int64 \(0,\)"),
         (lambda a: a | {"pgd_x": a["pgd_x"][0, 0, 0, 0]}, r"pgd_x is float32 \(\)"),
+        (
+            lambda a: a | {key: a[key][a["pgd_y"] % 7 > 0] for key in ("pgd_x", "pgd_y", "pgd_index")},
+            r"a\.npz has no example of 0, 7, so no accuracy .* evaluate\.keep in params\.yaml is 10 or more",
+        ),
     ],
 )
 def test_examples_of_something_else_are_refused(
@@ -434,7 +439,7 @@ def test_examples_of_something_else_are_refused(
 ) -> None:
     write_npz(tmp_path / "a.npz", spoil(expected.adversarial))
     with pytest.raises(InputError, match=said):
-        Examples.read(tmp_path / "a.npz", data[0], 0.1)
+        Examples.read(tmp_path / "a.npz", data[0], 0.1, data[1].classes)
 
 
 def bytes_of(**arrays: np.ndarray) -> bytes:
@@ -469,15 +474,13 @@ def test_what_is_no_file_of_examples_is_told(
 ) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.npz cannot be read as an \.npz .*{said}.*: give the adversarial\.npz"):
-        Examples.read(tmp_path / "a.npz", data[0], 0.1)
+        Examples.read(tmp_path / "a.npz", data[0], 0.1, data[1].classes)
 
 
 def test_without_unbiased_examples_those_that_fooled_count(
-    tmp_path: Path, data: tuple[Split, Card], network: Classifier, expected: Evaluation
+    data: tuple[Split, Card], network: Classifier, expected: Evaluation
 ) -> None:
-    of_aa = {key: value for key, value in expected.adversarial.items() if key.startswith("aa")}
-    write_npz(tmp_path / "a.npz", of_aa)
-    examples = Examples.read(tmp_path / "a.npz", data[0], 0.1)
+    examples = Examples({"aa": Kept(expected.adversarial["aa_index"], expected.adversarial["aa_x"])})
     assert not examples.verdict(Forward(network), data[0], 10, 7).survived.any()
 
 

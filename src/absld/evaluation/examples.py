@@ -1,6 +1,6 @@
 """Adversarial examples that somebody made of the test images, and what a network makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -28,12 +28,12 @@ class Examples:
     of: Mapping[str, Kept]
 
     @classmethod
-    def read(cls, path: Path, split: Split, eps: float) -> Self:
+    def read(cls, path: Path, split: Split, eps: float, classes: Sequence[str]) -> Self:
         """Read `<attack>_x`, `<attack>_y` and `<attack>_index` of each attack, and check them against the test images.
 
         Raises:
             InputError: there is no such file, arrays are missing or of other shapes, or the examples are not of these
-                test images: other labels, another size, or beyond `eps`.
+                test images: other labels, another size, or beyond `eps`; or a class has none that counts.
 
         """
         try:
@@ -46,7 +46,15 @@ class Examples:
         attacks = [name.removesuffix("_x") for name in arrays if name.endswith("_x") and arrays[name].size]
         if not attacks:
             raise InputError(f"{path} holds no adversarial examples: <attack>_x, <attack>_y and <attack>_index")
-        return cls({attack: _checked(path, arrays, attack, split, eps) for attack in attacks})
+        found = cls({attack: _checked(path, arrays, attack, split, eps) for attack in attacks})
+        missing = [name for label, name in enumerate(classes) if label not in split.y[found.rows]]
+        if missing:
+            told = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+            raise InputError(
+                f"{path} has no example of {told}, so no accuracy under it: give examples of every class, as an "
+                f"evaluation with PGD keeps them where evaluate.keep in params.yaml is {len(classes)} or more"
+            )
+        return found
 
     @property
     def rows(self) -> Rows:
