@@ -82,7 +82,7 @@ def work(asked: argparse.Namespace, root: Path) -> None:
         "data": asked.data and {"folder": asked.data.resolve().name, "sha256": data.sha256},
         "overrides": {"attacks": asked.attack or None, "eps": asked.eps and stage.params.evaluate.eps},
     }
-    _is_ours(stage, weights_sha256, about, examples_sha256)
+    _refuse_another_subject(stage, data, weights_sha256, about, examples_sha256)
     images = [data.sha256, data.card.classes, data.card.size, data.card.channels]
     fingerprint = digest([stage.fingerprint, stage.code, weights_sha256, model, images, examples_sha256])
     scratch = root / ".absld/scratch" / f"evaluate_model-{asked.name}-{fingerprint[:16]}"
@@ -156,7 +156,9 @@ def _black_box(
     )  # fmt: skip
 
 
-def _is_ours(stage: Opened, weights_sha256: str, about: dict[str, Any], examples_sha256: str | None) -> None:
+def _refuse_another_subject(
+    stage: Opened, data: Given, weights_sha256: str, about: dict[str, Any], examples_sha256: str | None
+) -> None:
     """A folder belongs to one model on one set of images: another's numbers would take the place of the first's."""
     path = stage.writes["evaluation"]
     if not path.is_file():
@@ -175,6 +177,8 @@ def _is_ours(stage: Opened, weights_sha256: str, about: dict[str, Any], examples
     for options, value in _by_option(about, examples_sha256).items():
         if before[options] != value:
             raise InputError(f"{folder} is an evaluation with other {options}: {mend}")
+    if about["data"] is None and known["provenance"].get("data_sha256") != digest([*data.sha256.values()]):
+        raise InputError(f"{folder} is an evaluation on other images than those of params.yaml: {mend}")
 
 
 def _by_option(evaluation: dict[str, Any], examples_sha256: str | None) -> dict[str, Any]:

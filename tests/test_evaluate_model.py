@@ -283,6 +283,23 @@ def test_a_name_belongs_to_one_network_whatever_its_file_is_called(
     assert run("--weights", "again.pt", *weights[2:]) == 0
 
 
+def test_a_name_belongs_to_one_set_of_images_whatever_params_says(
+    run: Callable[..., int], project: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ("--weights", files["safetensors"], "--attack", "pgd", "--name", "before")
+    assert run(*named) == 0
+    x, aside = project / DATA["test_x"], project / "aside.npy"
+    capsys.readouterr()
+    x.rename(aside)
+    try:
+        x.write_bytes(aside.read_bytes()[:-1] + b"\x01")
+        assert run(*named) == 2
+    finally:
+        aside.replace(x)
+    said = capsys.readouterr().err
+    assert "evaluations/before is an evaluation on other images than those of params.yaml: give --name" in said
+
+
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"provenance": 1}', "\xff"])
 def test_a_folder_of_something_else_is_told(
     run: Callable[..., int], project: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str], text: str
