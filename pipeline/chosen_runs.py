@@ -8,7 +8,7 @@ from absld.errors import InputError
 from absld.params.load import load
 from absld.records.layout import RunKey
 from pipeline import dvc
-from pipeline.compare import evaluated
+from pipeline.evaluations import evaluated
 from pipeline.publish import Stages, as_listed, item, keys
 from stages.contracts import EVALUATE, FETCH_DATA, FETCH_TEACHER, TRAIN
 

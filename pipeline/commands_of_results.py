@@ -50,7 +50,7 @@ def compare(
       absld compare --csv runs.csv
       absld compare --to paper --table 1 --attack aa
     """
-    from pipeline import compare, comparison_csv, console
+    from pipeline import compare, comparison_csv, console, evaluations
     from pipeline.chosen_runs import chosen
     from pipeline.paper import page
     from pipeline.project import find_root
@@ -65,12 +65,12 @@ def compare(
     if remark:
         typer.echo(remark, err=True)
     if not keys:
-        there = ", ".join(compare.evaluated(root)) or "none"
+        there = ", ".join(evaluations.evaluated(root)) or "none"
         raise InputError(f"no run is evaluated and up to date: `absld repro` makes them, or name one (there: {there})")
     if to is not None:
-        console.show(page.page(root, compare.expanded(root, keys, own), attack, table))
+        console.show(page.page(root, evaluations.expanded(root, keys, own), attack, table))
     elif csv is not None:
-        found = compare.measured(root, compare.expanded(root, keys, own))
+        found = evaluations.measured(root, evaluations.expanded(root, keys, own))
         comparison_csv.write(csv, found, compare.attacks_of(found, attack))
         console.say(f"csv       {console.near(csv.resolve())}")
     else:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from absld.errors import InputError
 from absld.evaluation.overrides import NAMES
 from absld.params.networks import Architecture
-from pipeline import compare, doctor, profiles, server
+from pipeline import compare, doctor, evaluations, profiles, server
 from pipeline.cli import app
 from pipeline.commands_of_models import ARCH, ATTACK
 from pipeline.pairing import Measured
@@ -107,7 +107,7 @@ def test_compare_shows_names_in_brackets(
 
 def test_compare_refuses_what_cannot_be_compared(project: Path) -> None:
     with pytest.raises(InputError, match="none yet"):
-        compare.read_evaluation(project, "absld-s0")
+        evaluations.read_evaluation(project, "absld-s0")
     one, other = (
         Measured(run, project / run, evaluation(run, {"cat": 0.5}, eps=eps))
         for run, eps in (("a", "0.1"), ("b", "8/255"))

@@ -9,7 +9,7 @@ from absld.errors import InputError
 from absld.records.files import read_json
 from absld.records.layout import RunKey
 from absld.statistics.metrics import tail_of
-from pipeline.compare import evaluation_file
+from pipeline.evaluations import evaluation_file
 from pipeline.paper.settings import Run
 from pipeline.paper.tables import MEASURES, Finding, Paper, Place, Table
 
