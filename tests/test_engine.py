@@ -67,7 +67,7 @@ def stepped(engine: Engine, name: str, steps: int = 3) -> tuple[list[Any], dict[
     block, student = block_of(name), network(CLASSES)
     teachers = [copy.deepcopy(network(CLASSES)) for _ in range(2)]
     for number, teacher in enumerate(teachers):
-        teacher.get_parameter("backbone.linear.weight").data *= 1 + number
+        teacher.get_parameter("backbone.linear.weight").data *= 2 + number  # no student, whose gradient would be 0
         teacher.eval()
     nets = engine.networks(student, *teachers)
     optimiser, method = engine.optimiser(student, block.optimiser), make(name, block)
@@ -174,6 +174,18 @@ def test_in_bfloat16_the_first_convolution_and_the_head_stay_float32() -> None:
     torch.testing.assert_close(folded(x), frozen_view(net)(x), rtol=0.05, atol=0.01)
     assert Mixed(net)(x).dtype == torch.float32
     torch.testing.assert_close(Mixed(net)(x), net(x), rtol=0.05, atol=0.01)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("rows", [5, 10, 32])
+def test_row_by_row_an_image_has_its_logits_at_every_place(classes: int, rows: int) -> None:
+    torch.manual_seed(1)
+    net = build(Spec("tiny_resnet16", classes, 1, 8, None)).eval()
+    folded, x = Folded(frozen_view(net)).row_by_row(), torch.rand(rows, 1, 8, 8)
+    z = folded(x)
+    torch.testing.assert_close(z, frozen_view(net)(x), rtol=1e-4, atol=1e-5)
+    for places in range(1, rows):
+        assert torch.equal(folded(x.roll(places, 0)), z.roll(places, 0))
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 12])

@@ -113,7 +113,8 @@ class Fast:
         """A teacher as a step meets it."""
         if teacher is None:
             return None
-        ask = FixedShape(self._folded(teacher).graph, self.batch_size, self.compiler)
+        # row by row: what a memory knows was asked in other batches, and after a resumption in others again
+        ask = FixedShape(self._folded(teacher).row_by_row().graph, self.batch_size, self.compiler)
         if not self.remembers:
             return ask
         self.memories.append(Memory(ask, self.task, self.batch_size))

@@ -3,7 +3,8 @@
     w  ←  w · γ/√(σ² + ε)        b  ←  β + (b − μ) · γ/√(σ² + ε)
 
 In bfloat16 too, where the hardware computes with it. The first convolution and the linear layer stay in float32: a
-pixel moves by less in an attack's step than bfloat16 can tell from none.
+pixel moves by less in an attack's step than bfloat16 can tell from none. In float32 on a CPU wide convolutions can be
+computed by Winograd's method (absld.networks.winograd).
 """
 
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
+from absld.networks.winograd import Winograd, fits
 from absld.networks.zoo import Classifier
 from absld.shapes import Images, Logits
 
@@ -26,20 +28,21 @@ class _Pair(NamedTuple):
 
     convolution: nn.Conv2d
     batch_norm: nn.BatchNorm2d | None
-    target: nn.Conv2d
+    target: nn.Conv2d | Winograd
 
 
 class Folded(nn.Module):
     """A network of the zoo in evaluation mode, without parameter gradients, as it was at the last `refresh`."""
 
-    def __init__(self, network: Classifier, reduced: torch.dtype | None = None) -> None:
+    def __init__(self, network: Classifier, reduced: torch.dtype | None = None, *, winograd: bool = False) -> None:
         """Fold `network`, a frozen view (absld.networks.frozen), which itself stays as it is.
 
-        With `reduced`, all but the first convolution and the linear layer compute in that precision.
+        With `reduced`, all but the first convolution and the linear layer compute in that precision. With `winograd`,
+        the convolutions that this suits are computed so.
         """
         super().__init__()
         self.graph = fx.symbolic_trace(network)
-        self.pairs = list(_folded(self.graph, reduced))
+        self.pairs = list(_folded(self.graph, reduced, winograd))
         if reduced is not None:
             _cast_between(self.graph, reduced)
         self.graph.delete_all_unused_submodules()
@@ -51,7 +54,6 @@ class Folded(nn.Module):
     def refresh(self) -> None:
         """Take over the network's weights and statistics of now. The tensors computed with stay where they are."""
         for convolution, batch_norm, target in self.pairs:
-            assert target.bias is not None
             weight, bias = convolution.weight, convolution.bias
             if batch_norm is not None:
                 assert batch_norm.running_mean is not None and batch_norm.running_var is not None
@@ -59,6 +61,10 @@ class Folded(nn.Module):
                 weight = weight * scale[:, None, None, None]
                 centred = -batch_norm.running_mean if bias is None else bias - batch_norm.running_mean
                 bias = torch.addcmul(batch_norm.bias, centred, scale)
+            if isinstance(target, Winograd):
+                target.take(weight, bias)
+                continue
+            assert target.bias is not None
             target.weight.copy_(weight)
             if bias is not None:
                 target.bias.copy_(bias)
@@ -68,19 +74,40 @@ class Folded(nn.Module):
         z: Logits = self.graph(x)
         return z
 
+    def row_by_row(self) -> "Folded":
+        """Itself, whose logits of an image are the same bits wherever in a batch of some size the image is."""
+        for name, layer in list(self.graph.named_modules()):
+            if isinstance(layer, nn.Linear):
+                self.graph.set_submodule(name, _RowByRow(layer))
+        return self
+
+
+class _RowByRow(nn.Module):
+    """A linear layer as a product of its own for each row: in one of all rows, few columns are summed up by place.
+
+    Seen with two and three classes, up to ten rows, on an x86 processor with AVX-512.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.bmm(self.layer.weight.expand(len(a), -1, -1), a[:, :, None])[:, :, 0] + self.layer.bias
+
 
 def folded(network: nn.Module) -> nn.Module:
     """A network of the zoo, in evaluation mode, as it is now, folded.
 
     Any other module comes back unchanged: only what is known to be a fixed graph of layers can be traced without risk.
     """
-    return Folded(network) if isinstance(network, Classifier) else network
+    return Folded(network, winograd=True) if isinstance(network, Classifier) else network
 
 
-def _folded(graph: fx.GraphModule, reduced: torch.dtype | None) -> Iterator[_Pair]:
+def _folded(graph: fx.GraphModule, reduced: torch.dtype | None, winograd: bool) -> Iterator[_Pair]:
     """Put new convolutions in the places of the pairs; in a reduced precision in the places of all but the first."""
     calls = Counter(node.target for node in graph.graph.nodes if node.op == "call_module")
-    layout = _layout(graph, reduced)
+    layout = _layout(graph, reduced, winograd)
     first = True
     for node in list(graph.graph.nodes):
         convolution = _module(node, graph, nn.Conv2d)
@@ -88,10 +115,15 @@ def _folded(graph: fx.GraphModule, reduced: torch.dtype | None) -> Iterator[_Pai
             continue
         dtype, first = (None if first else reduced), False
         after = _batch_norm_after(node, graph, calls)
-        if after is None and dtype is None:
+        quick = winograd and dtype is None and fits(convolution)
+        if after is None and dtype is None and not quick:
             continue
         batch_norm = None if after is None else _module(after, graph, nn.BatchNorm2d)
-        target = _empty_like(convolution, dtype, layout)
+        target = (
+            Winograd(convolution.in_channels, convolution.out_channels)
+            if quick
+            else _empty_like(convolution, dtype, layout)
+        )
         graph.add_submodule(str(node.target), target)
         if after is not None:
             after.replace_all_uses_with(node)
@@ -124,9 +156,14 @@ def _module(node: fx.Node, graph: fx.GraphModule, kind: type[M]) -> M | None:
     return module if isinstance(module, kind) else None
 
 
-def _layout(graph: fx.GraphModule, reduced: torch.dtype | None) -> torch.memory_format:
-    """Channels last, but for wide convolutions in float32: small batches lose by it there (docs/lab-book.md)."""
+def _layout(graph: fx.GraphModule, reduced: torch.dtype | None, winograd: bool) -> torch.memory_format:
+    """Channels last, but for wide convolutions in float32: small batches lose by it there (docs/lab-book.md).
+
+    Those that are computed by Winograd's method have their channels last.
+    """
     layers = [layer for layer in graph.modules() if isinstance(layer, nn.Conv2d)]
+    if winograd and any(fits(layer) for layer in layers):
+        return torch.channels_last
     wide = any(layer.out_channels > NARROW for layer in layers) and not any(layer.groups > 1 for layer in layers)
     return torch.contiguous_format if wide and reduced is None else torch.channels_last
 
