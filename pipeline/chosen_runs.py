@@ -34,7 +34,7 @@ def chosen(root: Path, named: Sequence[str] = ()) -> Chosen:
         InputError: no run of such a method is left.
 
     """
-    methods = {str(Path(name)) for name in named} & set(map(_method, evaluated(root)))
+    methods = {name.rstrip("/") for name in named} & set(map(_method, evaluated(root)))
     if named and not methods:
         return Chosen([], None)
     there = [run for run in evaluated(root) if not named or _method(run) in methods]

@@ -49,13 +49,14 @@ def seeds_of(root: Path, method: str, own: Sequence[str] | None = None) -> dict[
     `own`: the runs of the project that count; None: all that have been evaluated.
     """
     path = Path(method)
-    kept = sorted(str(file.parent) for file in path.parent.glob("*/evaluation.json"))
-    for runs in (evaluated(root) if own is None else own, kept):
-        parts = {run: run.rpartition("-s") for run in runs}
-        found = {int(seed): run for run, (of, _, seed) in parts.items() if of == str(path) and seed.isdecimal()}
-        if found:
-            return dict(sorted(found.items()))
-    return {}
+    if "/" in method.rstrip("/"):
+        folder = path.parent if path.parent.name else path.parent.resolve()  # without a folder it would be our own run
+        runs: Sequence[str] = [str(file.parent) for file in folder.glob("*/evaluation.json")]
+    else:
+        runs = evaluated(root) if own is None else own
+    parts = {run: Path(run).name.rpartition("-s") for run in runs}
+    found = {int(seed): run for run, (of, _, seed) in parts.items() if of == path.name and seed.isdecimal()}
+    return dict(sorted(found.items()))
 
 
 def expanded(root: Path, runs: Sequence[str], own: Sequence[str]) -> list[str]:

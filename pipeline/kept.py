@@ -66,14 +66,15 @@ def keep(
     """
     chosen, stages = named(params, dict.fromkeys(runs)) or keys(params), Stages(root)
     _refuse_unfinished(stages, chosen, stale)
-    with writing_to(folder):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is a file: name the folder that the runs are to be kept in")
-        _refuse_another_subject(root, folder)
-        for name, path in SHARED.items():
-            _write(folder / name, (root / path).read_bytes())
-        told = public_params(root / PARAMS)
-        return [_keep_run(stages, folder, told, key) for key in chosen]
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: name the folder that the runs are to be kept in")
+    _refuse_another_subject(root, folder)
+    for name, path in SHARED.items():
+        content = (root / path).read_bytes()
+        with writing_to(folder):
+            _write(folder / name, content)
+    told = public_params(root / PARAMS)
+    return [_keep_run(stages, folder, told, key) for key in chosen]
 
 
 def _refuse_unfinished(stages: Stages, chosen: Sequence[RunKey], stale: Mapping[str, Sequence[str]]) -> None:
@@ -105,10 +106,12 @@ def _keep_run(stages: Stages, folder: Path, params: str, key: RunKey) -> Kept:
     contents = dict(_contents(stages.root, params, key))
     changed = [name for name, content in contents.items() if not _is_kept(place / name, content)]
     if changed or not (place / MADE).is_file():
-        (place / MADE).unlink(missing_ok=True)
-        for name in changed:
-            _write(place / name, contents[name])
-        write_json(place / MADE, _made(stages, folder, key))  # the last: with it the run is whole
+        made = _made(stages, folder, key)
+        with writing_to(place):
+            (place / MADE).unlink(missing_ok=True)
+            for name in changed:
+                _write(place / name, contents[name])
+            write_json(place / MADE, made)  # the last: with it the run is whole
     return Kept(key, new, changed)
 
 

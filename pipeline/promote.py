@@ -20,6 +20,7 @@ from absld.records.layout import RunKey
 from absld.watch.git import commit_and_dirty, git
 from absld.watch.identity import Identity
 from absld.watch.mlflow_mirror import place
+from absld.watch.model import SHA256
 from absld.watch.registry import describe_version, holder, model_name, version_of
 from absld.watch.store import locked, open_store
 from pipeline.gates import Judged, judge
@@ -107,7 +108,7 @@ def _promote(client: "MlflowClient", who: Identity, chosen: Candidate, alias: st
     now = f"{alias} of {model} is {chosen.key}, version {version.version}"
     record = chosen.root / RECORD
     recorded = record.read_text(encoding="utf-8") if record.is_file() else ""
-    last = _last(recorded, model, alias)
+    last = _last(client, recorded, model, alias)
     held = before is not None and before.version == version.version
     if held and last is not None and last["version"] == int(version.version):
         wrote = _complete(client, version, alias, last)
@@ -125,14 +126,26 @@ def _promote(client: "MlflowClient", who: Identity, chosen: Candidate, alias: st
     return f"{now}{', already: its record was missing and is written' if held else ''}; before: {_name(previous)}"
 
 
-def _last(recorded: str, model: str, alias: str) -> dict[str, Any] | None:
-    """The last record of this model and alias; None: there is none."""
+def _last(client: "MlflowClient", recorded: str, model: str, alias: str) -> dict[str, Any] | None:
+    """The last record of this model and alias in this registry; None: there is none."""
     for line in reversed(recorded.split("\n")):
         with suppress(ValueError):  # git has left a conflict there
-            said: dict[str, Any] = json.loads(line)
-            if (said.get("model"), said.get("alias")) == (model, alias):
-                return said
+            said = json.loads(line)
+            about = (said.get("model"), said.get("alias")) if isinstance(said, dict) else None
+            if about == (model, alias) and _is_here(client, said):
+                return dict(said)
     return None
+
+
+def _is_here(client: "MlflowClient", said: Mapping[str, Any]) -> bool:
+    """Whether the version is that file in this registry: others, whose records git brings, count from 1 as well."""
+    from mlflow import MlflowException
+
+    try:
+        version = client.get_model_version(said["model"], str(said["version"]))
+    except MlflowException:
+        return False
+    return bool(version.tags.get(SHA256) == said["student_sha256"])
 
 
 def _complete(client: "MlflowClient", version: "ModelVersion", alias: str, said: Mapping[str, Any]) -> bool:

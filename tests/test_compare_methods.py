@@ -11,6 +11,7 @@ from kept_runs import CLASSES, PROFILE, counted, write_kept, write_made
 from absld.records.files import read_json, write_json
 from absld.records.layout import RunKey
 from pipeline.comparison_csv import HEADER
+from pipeline.evaluations import seeds_of
 
 COUNTS = Mapping[int, Sequence[int]]
 """Seed to the right images of each class, under PGD."""
@@ -114,6 +115,20 @@ def test_runs_of_the_project_are_not_mixed_with_those_that_are_kept_where_one_st
         make(method, {0: (2, 5, 5, 8)})
     monkeypatch.chdir(project / "kept")
     assert rows(told("rslad", "absld"))["class"][:2] == ["rslad-s0", "absld-s0"]
+
+
+def test_a_method_is_the_projects_and_with_a_folder_that_of_the_folder(
+    project: Path, make: Callable[..., None], told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever one stands: no method is looked for in two places."""
+    for method, worst in (("rslad", 2), ("absld", 4)):
+        write_kept(project / "kept", RunKey(method, 1), {"pgd": counted(worst, 5, 5, 8)}, PROFILE)
+    make("absld", {0: (1, 5, 5, 8)})
+    monkeypatch.chdir(project / "kept")
+    assert seeds_of(project, "rslad") == {}
+    assert seeds_of(project, "absld") == {0: "absld-s0"}
+    page = told("./rslad", "./absld", "--attack", "pgd")
+    assert rows(page)["class"][:2] == ["rslad-s1", "absld-s1"]
 
 
 def test_the_same_method_from_two_places_is_named_as_it_was_typed(

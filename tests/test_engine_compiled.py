@@ -125,11 +125,21 @@ def test_graphs_that_torch_leaves_out_are_told_of(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("there", [True, False])
 def test_older_torch_is_asked_for_bfloat16_too(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: there)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: there)
     assert has_bfloat16(CPU) is there
 
 
-@pytest.mark.parametrize("name", ["avx512_bf16", "amx_bf16", "avx2"])
-def test_a_cpu_has_bfloat16_if_it_multiplies_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {name: True})
-    assert has_bfloat16(CPU) is (name != "avx2")
+@pytest.mark.parametrize(
+    ("capabilities", "there"),
+    [
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, True),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, False),
+        ({"avx2": True}, False),
+    ],
+)
+def test_a_cpu_has_bfloat16_if_it_multiplies_it_faster(
+    capabilities: dict[str, object], there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_bfloat16(CPU) is there

@@ -329,6 +329,19 @@ def test_the_last_record_of_the_alias_counts_whatever_stands_behind_it(project: 
     assert record.read_text() == conflict
 
 
+@pytest.mark.parametrize("version", [1, 5])
+def test_records_of_another_registry_are_left_alone(project: Path, version: int) -> None:
+    """git brings those of colleagues, whose versions count from 1 as well."""
+    record, chosen = project / promote.RECORD, candidate(project, "absld-s0")
+    promote.promote(chosen, "champion", "fairer")
+    [ours] = lines(project)
+    theirs = ours | {"run": "rslad-s0", "version": version, "student_sha256": "0" * 64, "reason": "theirs"}
+    record.write_text(f"{json.dumps(ours)}\n{json.dumps(theirs)}\n[1]\n")
+    before = registry(project), record.read_bytes()
+    assert promote.promote(chosen, "champion", None).endswith("already: nothing was changed")
+    assert (registry(project), record.read_bytes()) == before
+
+
 def test_a_record_begins_on_a_line_of_its_own(project: Path) -> None:
     (project / promote.RECORD).write_text('{"alias": "before"}')
     promote.promote(candidate(project, "absld-s0"), "champion", "first\u2028line")

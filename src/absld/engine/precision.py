@@ -5,6 +5,7 @@ A run that is started again on the same kind of machine decides the same, so it 
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,19 @@ WORTH_REDUCING = 5e7
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 matrices: AMX or AVX512-BF16 in a CPU; a GPU from Ampere on."""
+    """Whether the hardware multiplies bfloat16 faster than float32: a GPU from Ampere on; a CPU with AMX, or AMD's.
+
+    AVX512-BF16 without AMX, as virtual machines on Intel's processors have it, takes 1.7 times as long as float32
+    (docs/lab-book.md).
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    tell: Callable[[], Mapping[str, bool]] | None = getattr(torch.cpu, "get_capabilities", None)
-    if tell is None:  # before torch 2.11; a processor with AMX has AVX512-BF16 too
-        return torch.cpu._is_avx512_bf16_supported()
+    tell: Callable[[], Mapping[str, Any]] | None = getattr(torch.cpu, "get_capabilities", None)
+    if tell is None:  # before torch 2.11, which does not say whose processor it is
+        return torch.cpu._is_amx_tile_supported()
     capabilities = tell()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    by_vectors = capabilities.get("avx512_bf16") and not str(capabilities.get("cpu_name", "")).startswith("Intel")
+    return bool(capabilities.get("amx_bf16") or by_vectors)
 
 
 def gains(network: Classifier, device: torch.device) -> bool:
